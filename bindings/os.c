@@ -1,0 +1,89 @@
+/* os.c - os.execute and os.exit, in place of Lua's; the other functions of the
+ * library do not block. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "file.h"
+#include "modules.h"
+
+/* SIGINT stays what it is: Ctrl-C reaches the child as well, and the interrupt
+ * is raised here once it has ended. */
+static TL_GIL int os_execute(lua_State *L) {
+  static const int shared[3] = {-1, -1, -1};
+  const char *command = luaL_optstring(L, 1, NULL);
+  if (command == NULL) {
+    lua_pushboolean(L, os_child_has_shell());
+    return 1;
+  }
+  if (tl_in_finalizer(L) && !tl_closes_alone(L))
+    return luaL_error(L, "cannot wait in a finalizer");
+  int err;
+  tl_child *child = tl_child_shell(L, command, shared, &err);
+  errno = err;
+  if (!child) return luaL_fileresult(L, 0, NULL);
+  int status = tl_child_wait(L, child, true);
+  tl_check(L);
+  return tl_child_result(L, status);
+}
+
+/* Nothing may interrupt the end, or look for the interpreter after it. A thread
+ * that cannot be ended may be inside stdout. */
+static TL_UNCHECKED _Noreturn void end_process(lua_State *L, int status) {
+  tl_interp *in = tl_interp_of(L);
+  tl_interp_join(L);
+  signal(SIGINT, SIG_DFL);
+  signal(SIGQUIT, SIG_DFL);
+  if (tl_interp_close(in)) exit(status);
+  if (ftrylockfile(stdout) == 0) fflush(stdout);
+  _exit(status);
+}
+
+static TL_GIL void end_as_asked(lua_State *L) {
+  end_process(L, tl_files_get(L)->exit_status);
+}
+
+/* The main thread ends the interpreter; this one unwinds. */
+static TL_GIL void ask_main(lua_State *L, int status) {
+  tl_interp *in = tl_interp_of(L);
+  tl_files_get(L)->exit_status = status;
+  tl_pending_add(in, end_as_asked);
+  tl_thread_interrupt(tl_self(), TL_PEND_KILL);
+  tl_check(L);
+}
+
+static TL_GIL int get_status(lua_State *L) {
+  if (lua_isboolean(L, 1))
+    return lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE;
+  return (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
+}
+
+/* Other threads stay where they are: they need the GIL to do anything. What
+ * exit flushes is consistent, for nobody holds a lock of stdio. */
+static TL_GIL int os_exit(lua_State *L) {
+  int status = get_status(L);
+  tl_interp *in = tl_interp_of(L);
+  if (in->forked) {
+    tl_files_flush(L, true);
+    _exit(status);
+  }
+  if (!lua_toboolean(L, 2)) {
+    tl_files_flush(L, true);
+    exit(status);
+  }
+  if (tl_self() == in->main) end_process(L, status);
+  ask_main(L, status);
+  return 0;
+}
+
+static const luaL_Reg functions[] = {
+    {"execute", os_execute}, {"exit", os_exit}, {NULL, NULL}};
+
+TL_GIL int luaopen_tl_os(lua_State *L) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  luaL_getsubtable(L, -1, LUA_OSLIBNAME);
+  luaL_setfuncs(L, functions, 0);
+  return 1;
+}

@@ -1,0 +1,99 @@
+/* wait.c - threading.wait_any: waits for the first of several objects.
+ * Documented in types/threading.lua. What takes part says so: waitable.h.
+ *
+ * It looks, sleeps until one of the queues was woken, and looks again: nothing
+ * is taken from an object, and one that was ready only in between is not
+ * seen. */
+#include "waitable.h"
+
+#include <limits.h>
+
+#include "modules.h"
+
+typedef struct Watch { /* one object; its value is at 'index' on the stack */
+  const tl_waitable *as;
+  int index;
+} Watch;
+
+void waitable_register(lua_State *L, const char *name, const tl_waitable *w) {
+  luaL_getmetatable(L, name);
+  lua_pushlightuserdata(L, (void *)w);
+  lua_setfield(L, -2, "__waitable");
+  lua_pop(L, 1);
+}
+
+/* The object on the top as a waitable; one that names another is replaced by
+ * it. 'i' is its place in the list. */
+static TL_GIL const tl_waitable *resolve(lua_State *L, lua_Integer i) {
+  int type = luaL_getmetafield(L, -1, "__waitable");
+  if (type == LUA_TFUNCTION) {
+    lua_insert(L, -2);
+    lua_call(L, 1, 1);
+    type = luaL_getmetafield(L, -1, "__waitable");
+  }
+  if (type != LUA_TLIGHTUSERDATA)
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "object %I cannot be waited for", i));
+  const tl_waitable *w = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return w;
+}
+
+/* Pushes an array of those that are ready and returns their number. */
+static TL_GIL lua_Integer push_ready(lua_State *L, const Watch *watches,
+                                     int n) {
+  lua_Integer ready = 0;
+  lua_newtable(L);
+  for (int i = 0; i < n; i++) {
+    if (!watches[i].as->ready(L, watches[i].index)) continue;
+    lua_rawgeti(L, 3, i + 1);
+    lua_rawseti(L, -2, ++ready);
+  }
+  return ready;
+}
+
+/* Pushes a copy of the list at 1, so that it may change meanwhile. */
+static TL_GIL int push_list(lua_State *L) {
+  lua_Integer n = luaL_len(L, 1);
+  if (n > INT_MAX / 64 || !lua_checkstack(L, (int)n + LUA_MINSTACK))
+    luaL_argerror(L, 1, "too many objects");
+  lua_createtable(L, (int)n, 0);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_geti(L, 1, i);
+    lua_rawseti(L, -2, i);
+  }
+  return (int)n;
+}
+
+static TL_GIL int wait_any(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  int64_t deadline = bind_deadline(L, 2);
+  lua_settop(L, 2);
+  int n = push_list(L); /* 3 */
+  Watch *watches = lua_newuserdatauv(L, n * sizeof *watches, 0);
+  tl_waitq **queues = lua_newuserdatauv(L, n * sizeof(tl_waitq *), 0);
+  tl_waiter *waiters = lua_newuserdatauv(L, n * sizeof *waiters, 0);
+  for (int i = 0; i < n; i++) {
+    lua_rawgeti(L, 3, i + 1);
+    const tl_waitable *as = resolve(L, i + 1);
+    watches[i] = (Watch){as, lua_gettop(L)};
+    queues[i] = as->queue(L, watches[i].index);
+  }
+  int top = lua_gettop(L);
+  while (push_ready(L, watches, n) == 0 && n > 0) {
+    if (deadline == 0) break;
+    if (tl_in_finalizer(L)) return luaL_error(L, "cannot wait in a finalizer");
+    lua_settop(L, top);
+    if (!tl_observe(bind_thread(), L, waiters, queues, n, deadline))
+      deadline = 0; /* one last look */
+    tl_check(L);
+  }
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"wait_any", wait_any}, {NULL, NULL}};
+
+TL_GIL int luaopen_tl_wait(lua_State *L) {
+  luaL_newlib(L, functions);
+  return 1;
+}

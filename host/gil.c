@@ -1,0 +1,507 @@
+/* gil.c - the lock of one interpreter.
+ *
+ * The lock is one word: the member that holds it, and a bit that says that
+ * others wait. Without waiters taking and giving back are one atomic
+ * operation each. With waiters the holder hands the lock over: under 'mu' it
+ * chooses the next holder, writes it into the word and wakes it. The word is
+ * never 0 while somebody is queued (but see gil_cpython.c), so nobody can
+ * overtake and nobody races.
+ *
+ * Policy "fair" serves those back from outside first, then those woken by
+ * other members, then those that were preempted; of the latter two, whoever
+ * has waited for an interval goes first, and before those from outside after
+ * ten: that is what keeps chatty members from starving the others.
+ *
+ * A member back from outside asks the holder to give way at once. For the
+ * others the ticker (gil_ticker.c) asks, after an interval in which the lock
+ * did not change hands. So a member that is woken by another one (tl_gil_wake)
+ * is only queued and sleeps on until the lock is handed to it: one wake-up,
+ * not two. */
+#include "gil.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "gil_cpython.h"
+#include "gil_ticker.h"
+
+enum { GRANTED = 1, NUDGED = 2, SLEEPING = 4 }; /* bits of a member's word */
+
+#define WAITERS ((uintptr_t)1) /* bit of the holder word */
+
+/* How long a waiter looks before it sleeps: what a sleep and wake-up across
+ * processors costs, and then some. */
+#define SPIN_GRANT 40000 /* ns: for the lock, which comes or comes back soon */
+#define SPIN_PARK 12000  /* ns: for another member's wake-up */
+#define CHATTY 10        /* intervals for which those from outside go first */
+#define SPARED 40000     /* ns at most before the next one may ask */
+#define SPIN_REST 32     /* parks without a look, after looks in vain */
+
+int tl_gil_init(tl_gil *g, void (*ask)(tl_member *)) {
+  memset(g, 0, sizeof *g);
+  int err = os_mutex_init(&g->mu);
+  if (err) return err;
+  g->ask = ask;
+  atomic_init(&g->interval, 5000000);
+  atomic_init(&g->policy, TL_FAIR);
+  g->may_spin = os_cpu_count() > 1;
+  return 0;
+}
+
+void tl_gil_destroy(tl_gil *g) {
+  tl_ticker_stop(g);
+  os_mutex_destroy(&g->mu);
+}
+
+int tl_gil_share(tl_gil *g) {
+  return tl_ticker_start(g);
+}
+
+void tl_member_init(tl_member *m, void *owner) {
+  memset(m, 0, sizeof *m);
+  m->owner = owner;
+}
+
+tl_member *tl_gil_holder(const tl_gil *g) {
+  uintptr_t word = atomic_load(&((tl_gil *)g)->holder);
+  return (tl_member *)(word & ~WAITERS);
+}
+
+bool tl_gil_held(const tl_gil *g, const tl_member *m) {
+  return tl_gil_holder(g) == m;
+}
+
+static bool is_fair(tl_gil *g) {
+  return atomic_load_explicit(&g->policy, memory_order_relaxed) == TL_FAIR;
+}
+
+/* --- the queue; all under mu ---------------------------------------------- */
+
+bool tl_gil_wanted(const tl_gil *g) {
+  for (int c = 0; c < TL_CLASSES; c++)
+    if (g->queues[c].first) return true;
+  return false;
+}
+
+static void enqueue(tl_gil *g, tl_member *m, tl_gil_class class, int64_t now) {
+  struct tl_gil_queue *q = &g->queues[class];
+  if (!tl_gil_wanted(g)) g->turn_since = now;
+  m->class = class;
+  m->queued = true;
+  m->queued_at = now;
+  m->next = NULL;
+  if (q->first)
+    q->last->next = m;
+  else
+    q->first = m;
+  q->last = m;
+  tl_ticker_rouse(g);
+}
+
+/* The same, before those that wait already. */
+static void enqueue_first(tl_gil *g, tl_member *m, tl_gil_class class,
+                          int64_t now) {
+  struct tl_gil_queue *q = &g->queues[class];
+  tl_member *first = q->first, *last = q->last;
+  q->first = q->last = NULL;
+  enqueue(g, m, class, now);
+  if (!first) return;
+  m->next = first;
+  q->last = last;
+}
+
+static int64_t waited(const struct tl_gil_queue *q, int64_t now) {
+  return q->first ? now - q->first->queued_at : 0;
+}
+
+/* The class whose turn it is. */
+static tl_gil_class turn_of(tl_gil *g, int64_t now) {
+  const struct tl_gil_queue *q = g->queues;
+  int64_t interval = atomic_load(&g->interval);
+  int64_t woken = waited(&q[TL_WOKEN], now);
+  int64_t preempted = waited(&q[TL_PREEMPTED], now);
+  tl_gil_class oldest = preempted > woken ? TL_PREEMPTED : TL_WOKEN;
+  int64_t oldest_waited = preempted > woken ? preempted : woken;
+  if (q[TL_OUTSIDE].first &&
+      (oldest_waited <= CHATTY * interval ||
+       oldest_waited <= waited(&q[TL_OUTSIDE], now)))
+    return TL_OUTSIDE;
+  if (oldest_waited > interval) return oldest;
+  return q[TL_WOKEN].first ? TL_WOKEN : TL_PREEMPTED;
+}
+
+/* The member whose turn it is, out of the queue; NULL if nobody waits. */
+static tl_member *dequeue(tl_gil *g, int64_t now, tl_gil_class *class) {
+  *class = turn_of(g, now);
+  struct tl_gil_queue *q = &g->queues[*class];
+  tl_member *m = q->first;
+  if (!m) return NULL;
+  q->first = m->next;
+  m->queued = false;
+  return m;
+}
+
+static void set_bits(tl_member *m, unsigned bits) {
+  unsigned was = atomic_fetch_or(&m->word, bits);
+  if (was & SLEEPING) os_word_wake(&m->word);
+}
+
+/* Makes the first in turn the holder, puts m (NULL: nobody) behind the others,
+ * and releases the mutex. Somebody must be queued. Returns its class. */
+static tl_gil_class hand_over(tl_gil *g, tl_member *m, int64_t now) {
+  tl_gil_class class;
+  tl_member *next = dequeue(g, now, &class);
+  /* Who gives way to one from outside goes on with its slice afterwards. */
+  if (m && class == TL_OUTSIDE)
+    enqueue_first(g, m, TL_PREEMPTED, now);
+  else if (m)
+    enqueue(g, m, TL_PREEMPTED, now);
+  g->turn_since = now;
+  atomic_store_explicit(&g->holder_cpu, next->cpu, memory_order_relaxed);
+  atomic_store(&g->holder, (uintptr_t)next |
+                               (tl_gil_wanted(g) ? WAITERS : (uintptr_t)0));
+  /* The member may be gone as soon as it sees the grant: then the address of
+   * its word wakes nobody. */
+  unsigned was = atomic_fetch_or(&next->word, GRANTED);
+  os_mutex_unlock(&g->mu);
+  if (was & SLEEPING) os_word_wake(&next->word);
+  return class;
+}
+
+/* Takes the lock if it is free, else notes that somebody waits. */
+static bool take_or_mark(tl_gil *g, tl_member *m) {
+  uintptr_t word = atomic_load(&g->holder);
+  for (;;) {
+    if (word == 0) {
+      if (atomic_compare_exchange_weak(&g->holder, &word, (uintptr_t)m))
+        return true;
+    } else if ((word & WAITERS) ||
+               atomic_compare_exchange_weak(&g->holder, &word,
+                                            word | WAITERS)) {
+      return false;
+    }
+  }
+}
+
+void tl_gil_ask(tl_gil *g, bool again) {
+  tl_member *holder = tl_gil_holder(g);
+  if (!holder) return;
+  if (atomic_exchange(&holder->drop_request, true) && !again) return;
+  g->ask(holder);
+}
+
+/* --- waiting --------------------------------------------------------------- */
+
+/* Looks for a moment whether one of the bits is set: but not when the holder
+ * was last seen, or waited, on this very processor. */
+static bool spin(tl_gil *g, tl_member *m, int64_t limit) {
+  if (!g->may_spin ||
+      atomic_load_explicit(&g->holder_cpu, memory_order_relaxed) ==
+          os_cpu_current())
+    return false;
+  int64_t end = os_now() + limit;
+  do {
+    for (int i = 0; i < 16; i++) {
+      if (atomic_load_explicit(&m->word, memory_order_relaxed)) return true;
+      os_cpu_relax();
+    }
+  } while (os_now() < end);
+  return false;
+}
+
+/* Sleeps until a bit is set or the deadline; false if it has passed. */
+static bool doze(tl_member *m, int64_t deadline) {
+  bool in_time = true;
+  unsigned word = 0;
+  if (atomic_compare_exchange_strong(&m->word, &word, SLEEPING))
+    word = SLEEPING;
+  while (word == SLEEPING && in_time) {
+    in_time = os_word_wait(&m->word, SLEEPING, deadline);
+    word = atomic_load(&m->word);
+  }
+  atomic_fetch_and(&m->word, ~(unsigned)SLEEPING);
+  return in_time;
+}
+
+/* The policy has changed, perhaps back as well, and m is not queued any more.
+ * Whoever is cast out is nudged. */
+static bool is_cast_out(tl_gil *g, tl_member *m) {
+  os_mutex_lock(&g->mu);
+  bool out = !m->queued && !(atomic_load(&m->word) & GRANTED);
+  os_mutex_unlock(&g->mu);
+  return out;
+}
+
+/* Whoever gave way to one from outside may run for as long as it was away
+ * before the next one asks: so half of its speed is left to it. */
+static bool is_spared(tl_gil *g, int64_t now) {
+  return now < g->spared_until;
+}
+
+static void ask_again(tl_gil *g, tl_member *m) {
+  int64_t now = os_now();
+  os_mutex_lock(&g->mu);
+  if (m->queued && !is_spared(g, now)) tl_gil_ask(g, true);
+  os_mutex_unlock(&g->mu);
+}
+
+/* A queued member waits until the lock is handed to it; false if the policy
+ * changed and it is to be acquired otherwise. A request can come while the
+ * holder is still on its way out of the hook that gave way before, and is lost
+ * then; so one back from outside repeats it, at longer and longer times. */
+static bool await_grant(tl_gil *g, tl_member *m, tl_gil_class why) {
+  int64_t patience = SPIN_GRANT / 8;
+  for (;;) {
+    for (int i = 0; i < 8 && !spin(g, m, SPIN_GRANT / 8); i++)
+      if (why == TL_OUTSIDE && g->may_spin) ask_again(g, m);
+    unsigned word = atomic_exchange(&m->word, 0);
+    if (word & GRANTED) return true;
+    if ((word & NUDGED) && is_cast_out(g, m)) return false;
+    if (doze(m, why == TL_OUTSIDE ? os_deadline(patience) : OS_FOREVER))
+      continue;
+    ask_again(g, m);
+    if (patience < atomic_load(&g->interval)) patience *= 2;
+  }
+}
+
+/* Bookkeeping of a member that has just become the holder. 'since': when it
+ * began to wait, 0 if it did not. */
+static void taken(tl_gil *g, tl_member *m, int64_t since) {
+  atomic_store(&m->word, 0); /* who was nudged looks around now */
+  m->acquired_at = os_now();
+  m->stats.acquires++;
+  if (since) {
+    m->stats.contended_acquires++;
+    m->stats.wait_time += m->acquired_at - since;
+  }
+  if (g->last_holder != m) {
+    g->last_holder = m;
+    m->stats.switches++;
+  }
+  m->cpu = os_cpu_current();
+  atomic_store_explicit(&g->holder_cpu, m->cpu, memory_order_relaxed);
+}
+
+/* The lock may have been handed to a member that slept and has not seen it
+ * yet: on an idle processor a wake-up can take far longer than all that one
+ * from outside has to do. Then m takes it first, the other one keeps its turn,
+ * and is awake when the lock comes back. */
+static bool take_back(tl_gil *g, tl_member *m, int64_t now) {
+  tl_member *late = tl_gil_holder(g);
+  if (!late || late->class == TL_OUTSIDE ||
+      now - late->queued_at > atomic_load(&g->interval))
+    return false;
+  unsigned unseen = GRANTED | SLEEPING;
+  if (!atomic_compare_exchange_strong(&late->word, &unseen, NUDGED))
+    return false;
+  int64_t queued_at = late->queued_at;
+  enqueue_first(g, late, late->class, now);
+  late->queued_at = queued_at;
+  atomic_store(&g->holder, (uintptr_t)m | WAITERS);
+  return true;
+}
+
+enum queued { TAKEN, QUEUED, OTHER_POLICY };
+
+/* Queues m, unless a waker has done so already or the lock is free. */
+static enum queued queue_up(tl_gil *g, tl_member *m, tl_gil_class why,
+                            int64_t now) {
+  enum queued result = QUEUED;
+  os_mutex_lock(&g->mu);
+  if (m->queued || (atomic_load(&m->word) & GRANTED)) {
+    /* somebody was quicker */
+  } else if (!is_fair(g)) {
+    result = OTHER_POLICY;
+  } else if (take_or_mark(g, m) ||
+             (why == TL_OUTSIDE && take_back(g, m, now))) {
+    result = TAKEN;
+  } else {
+    enqueue(g, m, why, now);
+    if (why == TL_OUTSIDE && !is_spared(g, now)) tl_gil_ask(g, false);
+  }
+  os_mutex_unlock(&g->mu);
+  return result;
+}
+
+static void acquire(tl_gil *g, tl_member *m, tl_gil_class why) {
+  uintptr_t nobody = 0;
+  if (atomic_compare_exchange_strong(&g->holder, &nobody, (uintptr_t)m)) {
+    taken(g, m, 0);
+    return;
+  }
+  int64_t since = os_now();
+  m->cpu = os_cpu_current();
+  enum queued how = is_fair(g) ? queue_up(g, m, why, since) : OTHER_POLICY;
+  if (how == QUEUED && !await_grant(g, m, why)) how = OTHER_POLICY;
+  if (how == OTHER_POLICY && !tl_cpython_acquire(g, m)) {
+    acquire(g, m, why); /* the policy changed back */
+    return;
+  }
+  taken(g, m, since);
+  if (why == TL_OUTSIDE && how == QUEUED) m->stats.boosts++;
+}
+
+/* Frees the lock or hands it over. */
+static void give_up(tl_gil *g, tl_member *m) {
+  int64_t now = os_now();
+  m->stats.held_time += now - m->acquired_at;
+  if (!is_fair(g)) {
+    tl_cpython_release(g, m);
+    return;
+  }
+  uintptr_t alone = (uintptr_t)m;
+  atomic_store_explicit(&m->drop_request, false, memory_order_relaxed);
+  if (atomic_compare_exchange_strong(&g->holder, &alone, 0)) return;
+  os_mutex_lock(&g->mu);
+  atomic_store_explicit(&m->drop_request, false, memory_order_relaxed);
+  hand_over(g, NULL, now);
+}
+
+/* --- the interface --------------------------------------------------------- */
+
+TL_UNCHECKED void tl_gil_acquire(tl_gil *g, tl_member *m, tl_gil_class why) {
+  int saved = errno;
+  acquire(g, m, why);
+  errno = saved;
+}
+
+TL_UNCHECKED void tl_gil_release(tl_gil *g, tl_member *m) {
+  int saved = errno;
+  m->stats.voluntary_releases++;
+  give_up(g, m);
+  errno = saved;
+}
+
+static bool yield_cpython(tl_gil *g, tl_member *m, bool asked) {
+  if (!asked) return false;
+  m->stats.forced_switches++;
+  atomic_store(&m->drop_request, true);
+  give_up(g, m);
+  acquire(g, m, TL_PREEMPTED);
+  return true;
+}
+
+/* m is back, after others from outside had the lock since 'then'. */
+static void spare(tl_gil *g, tl_member *m, int64_t then) {
+  int64_t away = m->acquired_at - then;
+  os_mutex_lock(&g->mu);
+  g->spared_until = m->acquired_at + (away < SPARED ? away : SPARED);
+  os_mutex_unlock(&g->mu);
+}
+
+bool tl_gil_yield(tl_gil *g, tl_member *m) {
+  bool asked = atomic_exchange(&m->drop_request, false);
+  if (!is_fair(g)) return yield_cpython(g, m, asked);
+  if (!(atomic_load(&g->holder) & WAITERS)) return false;
+  if (asked) m->stats.forced_switches++;
+  int64_t now = os_now();
+  m->stats.held_time += now - m->acquired_at;
+  os_mutex_lock(&g->mu);
+  atomic_store_explicit(&m->drop_request, false, memory_order_relaxed);
+  bool to_outside = hand_over(g, m, now) == TL_OUTSIDE;
+  if (await_grant(g, m, TL_PREEMPTED))
+    taken(g, m, now);
+  else
+    acquire(g, m, TL_PREEMPTED);
+  if (to_outside) spare(g, m, now);
+  /* Who asked meanwhile is not served at the very next instruction, which may
+   * be in the middle of an "n = n + 1", but asks again. */
+  atomic_store_explicit(&m->drop_request, false, memory_order_relaxed);
+  return true;
+}
+
+/* Members that wake each other in turn are quicker if they look a moment
+ * before they sleep; after a look in vain the next ones are left out. */
+static void spin_parked(tl_gil *g, tl_member *m) {
+  if (m->spin_rest > 0)
+    m->spin_rest--;
+  else if (!spin(g, m, SPIN_PARK))
+    m->spin_rest = SPIN_REST;
+}
+
+void tl_gil_sleep(tl_gil *g, tl_member *m, int64_t deadline) {
+  int saved = errno;
+  m->asleep = true;
+  m->stats.voluntary_releases++;
+  give_up(g, m);
+  if (deadline == OS_FOREVER) spin_parked(g, m);
+  while (atomic_load(&m->word) == 0 && doze(m, deadline)) {
+  }
+  /* Granted, nudged or late. What is queued already is not queued again. */
+  acquire(g, m, TL_OUTSIDE);
+  m->asleep = false;
+  errno = saved;
+}
+
+void tl_gil_wake(tl_gil *g, tl_member *m) {
+  if (!m->asleep) return;
+  m->asleep = false;
+  if (!is_fair(g)) {
+    tl_gil_nudge(m);
+    return;
+  }
+  os_mutex_lock(&g->mu);
+  if (!m->queued) { /* else it woke by itself and waits for the lock */
+    enqueue(g, m, TL_WOKEN, os_now());
+    atomic_fetch_or(&g->holder, WAITERS);
+  }
+  os_mutex_unlock(&g->mu);
+}
+
+void tl_gil_nudge(tl_member *m) {
+  set_bits(m, NUDGED);
+}
+
+void tl_gil_set_policy(tl_gil *g, tl_gil_policy policy) {
+  os_mutex_lock(&g->mu);
+  atomic_store(&g->policy, policy);
+  if (policy != TL_FAIR) {
+    /* Whoever is queued finds out and waits the other way. */
+    tl_gil_class class;
+    for (tl_member *m; (m = dequeue(g, 0, &class)) != NULL;) tl_gil_nudge(m);
+    atomic_fetch_and(&g->holder, ~WAITERS);
+  }
+  atomic_fetch_add(&g->released, 1);
+  os_mutex_unlock(&g->mu);
+  os_word_wake(&g->released); /* and the other way round */
+}
+
+void tl_gil_set_interval(tl_gil *g, int64_t interval) {
+  atomic_store(&g->interval, interval);
+  os_mutex_lock(&g->mu);
+  tl_ticker_hurry(g);
+  os_mutex_unlock(&g->mu);
+}
+
+void tl_gil_add_stats(const tl_gil *g, const tl_member *m, tl_gil_stats *sum) {
+  const tl_gil_stats *s = &m->stats;
+  sum->switches += s->switches;
+  sum->forced_switches += s->forced_switches;
+  sum->voluntary_releases += s->voluntary_releases;
+  sum->acquires += s->acquires;
+  sum->contended_acquires += s->contended_acquires;
+  sum->boosts += s->boosts;
+  sum->wait_time += s->wait_time;
+  sum->held_time += s->held_time;
+  if (tl_gil_held(g, m)) sum->held_time += os_now() - m->acquired_at;
+}
+
+void tl_gil_before_fork(tl_gil *g) {
+  os_mutex_lock(&g->mu);
+}
+
+void tl_gil_forked(tl_gil *g) {
+  os_mutex_unlock(&g->mu);
+}
+
+void tl_gil_after_fork(tl_gil *g, tl_member *m) {
+  os_mutex_init(&g->mu);
+  memset(g->queues, 0, sizeof g->queues);
+  memset(&g->ticker, 0, sizeof g->ticker);
+  g->sleepers = 0;
+  g->last_holder = m;
+  m->asleep = m->queued = false;
+  atomic_store(&m->word, 0);
+  atomic_store(&m->drop_request, false);
+  atomic_store(&g->holder, (uintptr_t)m);
+}

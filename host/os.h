@@ -1,0 +1,88 @@
+/* os.h - what the core needs of the operating system, and nothing of Lua:
+ * the clock, mutexes, a word to sleep on, threads, wake descriptors.
+ * Functions that can fail return 0 or a negative errno; none prints. Times
+ * are int64_t nanoseconds of the monotonic clock; deadlines are absolute. */
+#ifndef TL_OS_H
+#define TL_OS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define OS_FOREVER INT64_MAX /* a deadline that never comes */
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define OS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define OS_SANITIZED 1
+#endif
+#endif
+#ifndef OS_SANITIZED
+#define OS_SANITIZED 0
+#endif
+
+/* Now, in nanoseconds. os_now never goes back; os_wall is the time of day. */
+int64_t os_now(void);
+int64_t os_wall(void);
+
+/* Processor time of this thread, of this process, in nanoseconds. */
+int64_t os_thread_time(void);
+int64_t os_process_time(void);
+
+/* now + ns, held at OS_FOREVER instead of overflowing. */
+int64_t os_deadline(int64_t ns);
+
+/* A mutex for sections of a few statements; zeroed memory is not one. */
+typedef pthread_mutex_t os_mutex;
+int os_mutex_init(os_mutex *m);
+void os_mutex_destroy(os_mutex *m);
+void os_mutex_lock(os_mutex *m);
+void os_mutex_unlock(os_mutex *m);
+bool os_mutex_trylock(os_mutex *m); /* true: taken */
+
+/* Sleeps while *word == seen, until os_word_wake, a signal's handler, or
+ * 'deadline'; may return early. True unless the deadline has passed. */
+bool os_word_wait(atomic_uint *word, unsigned seen, int64_t deadline);
+void os_word_wake(atomic_uint *word); /* all that sleep on it */
+
+/* How many processors this process may use, at least 1. */
+int os_cpu_count(void);
+int os_cpu_current(void); /* the one this thread is on now; -1 unknown */
+void os_cpu_relax(void);  /* in a spin loop */
+
+/* Kernel's id of this thread. */
+pid_t os_thread_id(void);
+
+/* Starts a thread with all signals blocked but 'open' (0: none open), and
+ * 'stack' bytes of C stack. 'body' runs with the alternate signal stack set
+ * up. */
+typedef pthread_t os_thread;
+int os_thread_start(os_thread *t, size_t stack, int open,
+                    void *(*body)(void *), void *arg);
+void os_thread_join(os_thread t);          /* waits for its end */
+bool os_thread_tryjoin(os_thread t);       /* true: it had ended */
+void os_thread_signal(os_thread t, int signal);
+void os_thread_name(const char *name);     /* this thread's, cut to 15 bytes */
+
+/* Makes timed waits of this thread, and of those that it starts, exact instead
+ * of 50 us late. exec resets it, so children are not affected. */
+void os_timer_exact(void);
+
+/* A descriptor that becomes readable when written: wakes a poll. */
+int os_wakefd_open(void); /* the descriptor, or negative errno */
+void os_wakefd_set(int fd);   /* async-signal-safe */
+void os_wakefd_clear(int fd);
+
+/* Waits until 'fd' is ready for 'events' (as poll's), 'wake' (-1: none) is
+ * readable, a signal's handler ran or the deadline passed. Returns the events
+ * of fd, 0 for anything else, negative errno if poll failed. */
+int os_poll(int fd, short events, int wake, int64_t deadline);
+
+/* Closes fd, whatever errno says; keeps errno. fd < 0: nothing. */
+void os_close(int fd);
+
+#endif

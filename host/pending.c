@@ -1,0 +1,84 @@
+/* pending.c - raises cancels, kills and interrupts, runs pending calls.
+ *
+ * A cancel is raised once. A kill is raised again at each safe point until
+ * the thread has unwound; only Lua functions that close variables on the way
+ * get TL_KILL_CLOSE in all (preempt.c finds out when one runs). */
+#include "pending.h"
+
+#include <stdlib.h>
+
+#include "errors.h"
+#include "interp.h"
+#include "preempt.h"
+
+bool tl_would_raise(lua_State *L, tl_thread *t) {
+  unsigned p = atomic_load(&t->pending);
+  if (tl_in_finalizer(L)) return false;
+  if (p & TL_PEND_KILL)
+    return t->kill_phase != TL_KILL_CLOSING || os_now() >= t->kill_deadline;
+  return p & (TL_PEND_CANCEL | TL_PEND_INTERRUPT);
+}
+
+static TL_GIL void run_calls(lua_State *L, tl_thread *t) {
+  tl_interp *in = t->interp;
+  atomic_fetch_and(&t->pending, ~(unsigned)TL_PEND_CALLS);
+  for (int i = 0; i < TL_PENDING_CALLS; i++) {
+    uintptr_t call = atomic_exchange(&in->calls[i], 0);
+    if (call) ((tl_pending_call)call)(L);
+  }
+}
+
+static TL_GIL void raise_cancel(lua_State *L, tl_thread *t) {
+  char *message = t->cancel_message;
+  tl_error_push(L, "Cancelled", "%s", message ? message : "cancelled");
+  if (t->cancel_message == message) {
+    t->cancel_message = NULL;
+    free(message);
+  }
+  lua_error(L);
+}
+
+void tl_check(lua_State *L) {
+  tl_thread *t = tl_self();
+  unsigned p = atomic_load(&t->pending);
+  if (!p || tl_in_finalizer(L)) return;
+  if (p & TL_PEND_CALLS) run_calls(L, t);
+  if (!tl_would_raise(L, t)) return;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  tl_preempt_raising(L, t);
+  if (p & TL_PEND_KILL) {
+    tl_preempt_unwind(L, t);
+    tl_error(L, "Killed", "killed");
+  }
+  if (p & TL_PEND_INTERRUPT) {
+    atomic_fetch_and(&t->pending, ~(unsigned)TL_PEND_INTERRUPT);
+    if (atomic_load(&t->pending)) tl_preempt_arm(t);
+    tl_error(L, "KeyboardInterrupt", "interrupted!");
+  }
+  atomic_fetch_and(&t->pending, ~(unsigned)TL_PEND_CANCEL);
+  raise_cancel(L, t);
+}
+
+/* Sets a bit on the main thread and makes it look; true if it was set.
+ * Signal-safe. */
+static bool tell_main(tl_interp *in, unsigned what) {
+  tl_thread *t = in->main;
+  if (!t) return false;
+  unsigned was = atomic_fetch_or(&t->pending, what);
+  tl_preempt_poke(t);
+  return was & what;
+}
+
+void tl_pending_add(tl_interp *in, tl_pending_call fn) {
+  for (int i = 0; i < TL_PENDING_CALLS; i++) {
+    uintptr_t is = 0;
+    if (atomic_compare_exchange_strong(&in->calls[i], &is, (uintptr_t)fn) ||
+        is == (uintptr_t)fn)
+      break;
+  }
+  tell_main(in, TL_PEND_CALLS);
+}
+
+bool tl_pending_interrupt(tl_interp *in) {
+  return tell_main(in, TL_PEND_INTERRUPT);
+}

@@ -1,0 +1,36 @@
+/* pending.h - what a thread is asked to do at its next safe point: cancel,
+ * kill, Ctrl-C, calls for the main thread. */
+#ifndef TL_PENDING_H
+#define TL_PENDING_H
+
+#include "thread.h"
+
+/* Something is to be run or raised. */
+static inline bool tl_is_pending(tl_thread *t) {
+  return atomic_load_explicit(&t->pending, memory_order_relaxed) != 0;
+}
+
+/* Runs what is pending for the calling thread; raises a cancel, a kill or an
+ * interrupt. Does nothing in a finalizer and while a killed thread's __close
+ * has its time. */
+void tl_check(lua_State *L) TL_GIL;
+
+/* True if tl_check would raise. */
+bool tl_would_raise(lua_State *L, tl_thread *t) TL_GIL;
+
+/* The calling function returns a value to be closed: a raise waits until the
+ * variable is marked. */
+static inline void tl_defer_raise(tl_thread *t) {
+  t->defer_raise = true;
+}
+
+/* Calls fn(L, arg) on the main thread at a safe point. From any thread or a
+ * signal handler; calls of one fn that have not run yet are one. */
+typedef void (*tl_pending_call)(lua_State *L);
+void tl_pending_add(tl_interp *in, tl_pending_call fn);
+
+/* Ctrl-C: KeyboardInterrupt in the main thread. Async-signal-safe. True if one
+ * was pending already. */
+bool tl_pending_interrupt(tl_interp *in);
+
+#endif

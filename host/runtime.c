@@ -1,0 +1,69 @@
+/* runtime.c - what belongs to the process. */
+#include "runtime.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "interp.h"
+#include "preempt.h"
+
+#define FORK_HOOKS 4
+
+static struct {
+  sigset_t mask; /* const after init: that of start-up */
+  bool open;     /* const after init */
+  const tl_fork_hooks *forks[FORK_HOOKS];
+  int fork_count;
+} runtime;
+
+int tl_runtime_init(void) {
+  if (runtime.open) return 0;
+  pthread_sigmask(SIG_SETMASK, NULL, &runtime.mask);
+  int err = tl_preempt_install();
+  if (err) return err;
+  runtime.open = true;
+  return 0;
+}
+
+const sigset_t *tl_runtime_sigmask(void) {
+  return &runtime.mask;
+}
+
+void tl_runtime_atfork(const tl_fork_hooks *hooks) {
+  for (int i = 0; i < runtime.fork_count; i++)
+    if (runtime.forks[i] == hooks) return;
+  if (runtime.fork_count < FORK_HOOKS)
+    runtime.forks[runtime.fork_count++] = hooks;
+}
+
+static TL_GIL void run_hooks(lua_State *L, bool before, bool child) {
+  for (int i = 0; i < runtime.fork_count; i++) {
+    if (before)
+      runtime.forks[i]->before(L);
+    else
+      runtime.forks[i]->after(L, child);
+  }
+}
+
+pid_t tl_runtime_fork(lua_State *L) {
+  tl_thread *me = tl_self();
+  run_hooks(L, true, false);
+  /* No signal is handled between the fork and the child's own set-up. */
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  tl_gil_before_fork(&me->interp->gil);
+  pid_t pid = fork();
+  int err = errno;
+  if (pid == 0) {
+    tl_gil_after_fork(&me->interp->gil, &me->member);
+    tl_threads_after_fork(me);
+    os_timer_exact();
+    pthread_sigmask(SIG_SETMASK, &runtime.mask, NULL);
+  } else {
+    tl_gil_forked(&me->interp->gil);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+  }
+  run_hooks(L, false, pid == 0);
+  return pid < 0 ? -err : pid;
+}

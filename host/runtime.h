@@ -1,0 +1,29 @@
+/* runtime.h - the process: signals, fork. */
+#ifndef TL_RUNTIME_H
+#define TL_RUNTIME_H
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include "thread.h"
+
+/* Once per process, before the first interpreter: the start-up signal mask is
+ * kept for children, the preemption signal is installed. 0 or -errno. */
+int tl_runtime_init(void);
+
+/* The signal mask that the process was started with. */
+const sigset_t *tl_runtime_sigmask(void);
+
+/* Forks. The caller holds the GIL, so the heap is consistent in the child,
+ * where the calling thread is the only one, is the main one, and holds the
+ * GIL. 'before' and 'after' belong to the I/O layer: they take and give back
+ * the locks of files; 'after' is told whether it is in the child. The child
+ * must end by _exit. Returns as fork, or negative errno. */
+typedef struct tl_fork_hooks {
+  void (*before)(lua_State *L);
+  void (*after)(lua_State *L, int child);
+} tl_fork_hooks;
+pid_t tl_runtime_fork(lua_State *L) TL_GIL;
+void tl_runtime_atfork(const tl_fork_hooks *hooks); /* at most 4 of them */
+
+#endif

@@ -1,0 +1,447 @@
+--- threading.Condition: behaviours 14 to 21.
+local lu = require("luaunit")
+local threading = require("threading")
+local time = require("time")
+local blocked = require("support.blocked")
+local bunch = require("support.bunch")
+
+local function spawn(f, ...) return threading.Thread(f, ...):start() end
+local function elsewhere(f, ...) return spawn(f, ...):result(60) end
+
+--- n threads that wait, started one after the other.
+local function waiters(cond, n, woken)
+  local threads = {}
+  for i = 1, n do
+    threads[i] = spawn(function()
+      local held <close> = cond:guard()
+      local notified = cond:wait(60)
+      if woken then table.insert(woken, i) end
+      return notified
+    end)
+    blocked("condition", threads[i])
+  end
+  return threads
+end
+
+local TestCondition = {}
+
+-- 14
+function TestCondition.testOwnsARecursiveLockByDefault()
+  local cond = threading.Condition()
+  lu.assertTrue(cond:acquire())
+  lu.assertTrue(cond:acquire(false))
+  local function try()
+    local taken = cond:acquire(false)
+    if taken then cond:release() end
+    return taken
+  end
+  lu.assertFalse(elsewhere(try))
+  cond:release()
+  lu.assertFalse(elsewhere(try))
+  cond:release()
+  lu.assertTrue(elsewhere(try))
+  lu.assertErrorMsgContains("cannot release", cond.release, cond)
+end
+
+-- 14
+function TestCondition.testScopesGoThroughToTheLock()
+  for _, lock in ipairs({ threading.Lock(), threading.RLock() }) do
+    local cond = threading.Condition(lock)
+    do
+      local held <close> = cond:guard()
+      lu.assertIs(held, cond)
+      lu.assertTrue(lock:locked())
+    end
+    lu.assertFalse(lock:locked())
+    lu.assertEquals({ cond:with(function(...) return lock:locked(), ... end, 1, 2) },
+      { true, 1, 2 })
+    lu.assertErrorMsgEquals("inside", function()
+      cond:with(function() error("inside", 0) end)
+    end)
+    lu.assertFalse(lock:locked())
+  end
+end
+
+-- 14
+function TestCondition.testTwoMayShareOneLock()
+  local lock = threading.Lock()
+  local full, empty = threading.Condition(lock), threading.Condition(lock)
+  local item, seen = nil, {}
+  local consumer = spawn(function()
+    for _ = 1, 200 do
+      local held <close> = lock:guard()
+      while not item do full:wait() end
+      table.insert(seen, item)
+      item = nil
+      empty:notify()
+    end
+  end)
+  for i = 1, 200 do
+    local held <close> = lock:guard()
+    while item do empty:wait() end
+    item = i
+    full:notify()
+  end
+  lu.assertTrue(consumer:join(60))
+  lu.assertEquals(#seen, 200)
+  for i = 1, 200 do lu.assertEquals(seen[i], i) end
+end
+
+function TestCondition.testKeepsItsLockAlive()
+  local weak = setmetatable({}, { __mode = "v" })
+  weak.lock = threading.Lock()
+  local cond = threading.Condition(weak.lock)
+  collectgarbage()
+  lu.assertNotNil(weak.lock)
+  cond:acquire()
+  lu.assertTrue(weak.lock:locked())
+end
+
+-- 15
+function TestCondition.testNeedsTheLock()
+  for _, lock in ipairs({ threading.Lock(), threading.RLock() }) do
+    local cond = threading.Condition(lock)
+    lu.assertErrorMsgContains("without holding its lock", cond.wait, cond)
+    lu.assertErrorMsgContains("without holding its lock", cond.wait, cond, 0)
+    lu.assertErrorMsgContains("without holding its lock", cond.wait_for, cond, print)
+    lu.assertErrorMsgContains("without holding its lock", cond.notify, cond)
+    lu.assertErrorMsgContains("without holding its lock", cond.notify_all, cond)
+    lu.assertFalse(lock:locked())
+  end
+  local cond = threading.Condition()
+  cond:acquire()
+  local ok, message = elsewhere(function() return pcall(cond.notify, cond) end)
+  lu.assertFalse(ok)
+  lu.assertStrContains(message, "without holding its lock")
+  cond:release()
+end
+
+function TestCondition.testWrongArguments()
+  lu.assertErrorMsgContains("bad argument #1", threading.Condition, 1)
+  lu.assertErrorMsgContains("bad argument #1", threading.Condition, {})
+  lu.assertErrorMsgContains("bad argument #1", threading.Condition, threading.Event())
+  local cond = threading.Condition()
+  local held <close> = cond:guard()
+  local function wrong(method, message, ...)
+    lu.assertErrorMsgContains(message, cond[method], cond, ...)
+    lu.assertStrContains(tostring(cond), "count=1")
+  end
+  -- Called as functions: self counts.
+  for _, timeout in ipairs({ -1, -0.1, 0 / 0, {}, "x" }) do
+    wrong("wait", "bad argument #2", timeout)
+    wrong("wait_for", "bad argument #3", print, timeout)
+  end
+  wrong("wait_for", "bad argument #2")
+  wrong("wait_for", "bad argument #2", 3)
+  wrong("notify", "bad argument #2", -1)
+  wrong("notify", "bad argument #2", 1.5)
+  wrong("notify", "bad argument #2", "x")
+  wrong("acquire", "bad argument #3", true, -3)
+  wrong("acquire", "bad argument #3", false, 1)
+  wrong("with", "bad argument #2")
+  lu.assertErrorMsgContains("bad argument #1", cond.wait, threading.Lock())
+end
+
+-- 16
+function TestCondition.testWaitRestoresTheDepth()
+  local cond = threading.Condition()
+  for _ = 1, 3 do cond:acquire() end
+  lu.assertFalse(cond:wait(0)) -- times out
+  lu.assertStrContains(tostring(cond), "count=3")
+  lu.assertFalse(cond:wait(0.01))
+  lu.assertStrContains(tostring(cond), "count=3")
+  local notifier = spawn(function()
+    local held <close> = cond:guard() -- free while the main thread waits
+    cond:notify()
+    return tostring(cond)
+  end)
+  lu.assertTrue(cond:wait(60))
+  lu.assertStrContains(notifier:result(60), "count=1")
+  lu.assertStrContains(tostring(cond), "count=3")
+  for _ = 1, 3 do cond:release() end
+  lu.assertErrorMsgContains("cannot release", cond.release, cond)
+end
+
+-- 16
+function TestCondition.testACancelledWaitHoldsTheLockAgain()
+  for _, lock in ipairs({ threading.Lock(), threading.RLock() }) do
+    local cond = threading.Condition(lock)
+    local waiter = spawn(function()
+      cond:acquire()
+      local ok, err = pcall(cond.wait, cond)
+      local held = pcall(cond.notify, cond)
+      cond:release()
+      return ok, tostring(err), held
+    end)
+    blocked("condition", waiter)
+    lock:acquire()
+    waiter:cancel()
+    blocked("r?lock", waiter) -- it does not go on without the lock
+    lock:release()
+    local ok, err, held = waiter:result(60)
+    lu.assertFalse(ok)
+    lu.assertStrContains(err, "Cancelled")
+    lu.assertTrue(held)
+    lu.assertFalse(lock:locked())
+  end
+end
+
+-- 17
+function TestCondition.testNotifyWakesExactlyNLongestFirst()
+  local cond, woken = threading.Condition(), {}
+  local threads = waiters(cond, 6, woken)
+  local function notify(n)
+    local held <close> = cond:guard()
+    cond:notify(n)
+  end
+  notify() -- one
+  lu.assertTrue(threads[1]:result(60))
+  lu.assertEquals(woken, { 1 })
+  notify(2)
+  lu.assertTrue(threads[2]:result(60))
+  lu.assertTrue(threads[3]:result(60))
+  table.sort(woken)
+  lu.assertEquals(woken, { 1, 2, 3 })
+  notify(0)
+  lu.assertStrContains(tostring(cond), "waiters=3")
+  notify(math.maxinteger)
+  for i = 4, 6 do lu.assertTrue(threads[i]:result(60)) end
+  lu.assertStrContains(tostring(cond), "waiters=0")
+end
+
+-- 17
+function TestCondition.testNotifyAllWakesAll()
+  local cond = threading.Condition()
+  local threads = waiters(cond, 5)
+  cond:with(function() cond:notify_all() end)
+  for _, thread in ipairs(threads) do lu.assertTrue(thread:result(60)) end
+end
+
+-- 17
+function TestCondition.testANotificationIsNotRemembered()
+  local cond = threading.Condition()
+  local held <close> = cond:guard()
+  cond:notify(5)
+  cond:notify_all()
+  lu.assertFalse(cond:wait(0.01))
+end
+
+-- 18
+function TestCondition.testWaitTimesOutInTime()
+  local cond = threading.Condition()
+  local held <close> = cond:guard()
+  local start = time.monotonic()
+  lu.assertFalse(cond:wait(0.05))
+  local took = time.monotonic() - start
+  lu.assertTrue(took >= 0.05 and took < 5, took)
+end
+
+-- 18
+function TestCondition.testNoWakeUpWithoutNotification()
+  local cond = threading.Condition()
+  local threads = waiters(cond, 3)
+  for _ = 1, 20 do
+    cond:acquire()
+    cond:release()
+  end
+  lu.assertStrContains(tostring(cond), "waiters=3")
+  cond:with(function() cond:notify_all() end)
+  for _, thread in ipairs(threads) do lu.assertTrue(thread:result(60)) end
+end
+
+-- 19
+function TestCondition.testATimedOutWaiterDoesNotEatANotification()
+  local cond = threading.Condition()
+  local impatient = spawn(function()
+    local held <close> = cond:guard()
+    return cond:wait(0.02)
+  end)
+  blocked("condition", impatient)
+  local patient = waiters(cond, 1)[1]
+  lu.assertFalse(impatient:result(60))
+  cond:with(function() cond:notify() end)
+  lu.assertTrue(patient:result(60))
+end
+
+-- 19
+function TestCondition.testATimedOutWaiterThatStillWantsTheLockIsNotNotified()
+  local cond = threading.Condition()
+  local impatient = spawn(function()
+    local held <close> = cond:guard()
+    return cond:wait(0.02)
+  end)
+  blocked("condition", impatient)
+  local patient = waiters(cond, 1)[1]
+  cond:acquire()
+  blocked("rlock", impatient) -- timed out, waits for the lock
+  cond:notify()
+  cond:release()
+  lu.assertFalse(impatient:result(60))
+  lu.assertTrue(patient:result(60))
+end
+
+-- 20
+function TestCondition.testWaitForReturnsThePredicatesLastValue()
+  local cond, value = threading.Condition(), nil
+  local waiter = spawn(function()
+    local held <close> = cond:guard()
+    return cond:wait_for(function() return value end, 60)
+  end)
+  blocked("condition", waiter)
+  for _ = 1, 3 do cond:with(function() cond:notify() end) end
+  cond:with(function()
+    value = "there"
+    cond:notify()
+  end)
+  lu.assertEquals(waiter:result(60), "there")
+  local held <close> = cond:guard()
+  lu.assertEquals(cond:wait_for(function() return 7 end), 7)
+  lu.assertIsNil(cond:wait_for(function() return nil end, 0))
+  lu.assertFalse(cond:wait_for(function() return false end, 0.01))
+end
+
+-- 20
+function TestCondition.testWaitForBoundsTheTotalTime()
+  local cond, over, tests = threading.Condition(), false, 0
+  local notifier = spawn(function()
+    while not over do
+      cond:with(function() cond:notify_all() end)
+      time.sleep(0.001)
+    end
+  end)
+  local start = time.monotonic()
+  local held <close> = cond:guard()
+  lu.assertFalse(cond:wait_for(function()
+    tests = tests + 1
+    return false
+  end, 0.1))
+  local took = time.monotonic() - start
+  over = true
+  lu.assertTrue(took >= 0.1 and took < 5, took)
+  lu.assertTrue(tests > 2, tests)
+  cond:release()
+  notifier:join()
+  cond:acquire()
+end
+
+-- 20: many wake-ups do not use up the C stack.
+function TestCondition.testWaitForManyWakeUps()
+  local cond, turn, last = threading.Condition(), 0, 20000
+  local waiter = spawn(function()
+    local held <close> = cond:guard()
+    local tests = 0
+    cond:wait_for(function()
+      tests = tests + 1
+      turn = turn + 1
+      cond:notify_all()
+      return turn >= last
+    end)
+    return tests
+  end)
+  cond:with(function()
+    cond:wait_for(function()
+      turn = turn + 1
+      cond:notify_all()
+      return turn >= last
+    end)
+  end)
+  lu.assertTrue(waiter:result(60) > last // 4)
+end
+
+-- 20
+function TestCondition.testThePredicateHasTheLock()
+  local cond = threading.Condition(threading.Lock())
+  local held <close> = cond:guard()
+  local function others()
+    return elsewhere(function() return cond:acquire(false) end)
+  end
+  local got = cond:wait_for(others, 0.01)
+  lu.assertFalse(got)
+end
+
+-- 20
+function TestCondition.testAnErrorInThePredicateGoesOn()
+  local cond = threading.Condition()
+  cond:acquire()
+  lu.assertErrorMsgEquals("pred", cond.wait_for, cond, function() error("pred", 0) end)
+  lu.assertStrContains(tostring(cond), "count=1")
+  lu.assertErrorMsgContains("without holding its lock", cond.wait_for, cond,
+    function() cond:release() end)
+  lu.assertStrContains(tostring(cond), "unlocked")
+end
+
+function TestCondition.testThePredicateMayYield()
+  local cond = threading.Condition()
+  local co = coroutine.wrap(function()
+    local held <close> = cond:guard()
+    return cond:wait_for(function() return coroutine.yield("asked") end)
+  end)
+  lu.assertEquals(co(), "asked")
+  lu.assertEquals(co("yes"), "yes")
+end
+
+-- 21
+function TestCondition.testANotifiedThreadWaitsForTheLock()
+  local cond, released = threading.Condition(), false
+  local waiter = spawn(function()
+    local held <close> = cond:guard()
+    cond:wait(60)
+    return released
+  end)
+  blocked("condition", waiter)
+  cond:acquire()
+  cond:notify()
+  blocked("rlock", waiter)
+  released = true
+  cond:release()
+  lu.assertTrue(waiter:result(60))
+end
+
+-- A waiter that is notified and cancelled at once was notified: its wait
+-- returns, and the cancel is raised after it.
+function TestCondition.testACancelDoesNotTakeANotificationAway()
+  local cond = threading.Condition()
+  for _ = 1, 50 do
+    local waiter = spawn(function()
+      local raised_in_wait = false
+      cond:acquire()
+      local ok = pcall(function()
+        xpcall(cond.wait, function() raised_in_wait = true end, cond)
+        time.sleep(0)
+      end)
+      cond:release()
+      return ok, raised_in_wait
+    end)
+    blocked("condition", waiter)
+    cond:acquire()
+    cond:notify()
+    waiter:cancel()
+    cond:release()
+    local ok, raised_in_wait = waiter:result(60)
+    lu.assertFalse(ok)
+    lu.assertFalse(raised_in_wait)
+  end
+end
+
+function TestCondition.testTurnsOfManyThreads()
+  local cond, turn, n, rounds = threading.Condition(threading.Lock()), 1, 4, 100
+  local _, errors = bunch(n, function(i)
+    for _ = 1, rounds do
+      local held <close> = cond:guard()
+      cond:wait_for(function() return turn == i end)
+      turn = turn % n + 1
+      cond:notify_all()
+    end
+  end)
+  lu.assertEquals(errors, {})
+  lu.assertEquals(turn, 1)
+end
+
+function TestCondition.testTostring()
+  lu.assertEquals(tostring(threading.Condition()), "<Condition <RLock unlocked> waiters=0>")
+  local lock = threading.Lock()
+  lock:acquire()
+  lu.assertEquals(tostring(threading.Condition(lock)), "<Condition <Lock locked> waiters=0>")
+end
+
+return { TestCondition = TestCondition }

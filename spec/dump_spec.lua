@@ -1,0 +1,158 @@
+--- threading.dump: behaviours 218 and 221, as far as they concern Lua code.
+local lu = require("luaunit")
+local threading = require("threading")
+local time = require("time")
+local blocked = require("support.blocked")
+local program = require("support.program")
+
+local LONG = 60 -- seconds
+
+local function spawn(name, f, ...)
+  return threading.Thread { name = name, target = f, args = table.pack(...) }:start()
+end
+
+--- The report as a string.
+local function dump()
+  local text = {}
+  threading.dump({
+    write = function(self, ...)
+      for _, s in ipairs { ... } do table.insert(text, s) end
+      return self
+    end,
+  })
+  return table.concat(text)
+end
+
+--- The part of the report about one thread.
+local function section(report, thread)
+  local start = report:find(('Thread "%s" ident=%d'):format(thread.name, thread.ident), 1, true)
+  lu.assertNotNil(start, report)
+  local stop = report:find('\n\nThread "', start, true) or #report
+  return report:sub(start, stop)
+end
+
+local TestDump = {}
+
+-- 221
+function TestDump.testOfTheMainThreadAlone()
+  local function marked_function() return dump() end
+  local report = marked_function()
+  lu.assertStrContains(report, "Threads of this interpreter: 1")
+  local main = section(report, threading.main_thread())
+  lu.assertStrContains(main, ": running")
+  lu.assertStrContains(main, "stack traceback:")
+  lu.assertStrContains(main, "dump_spec.lua")
+end
+
+-- 221
+function TestDump.testNamesEveryStateAndItsCause()
+  local lock, event = threading.Lock(), threading.Event()
+  local condition, semaphore = threading.Condition(), threading.Semaphore(0)
+  local rlock, barrier = threading.RLock(), threading.Barrier(9)
+  lock:acquire()
+  rlock:acquire()
+  local threads = {
+    lock = spawn("l", function() lock:acquire() end),
+    rlock = spawn("r", function() rlock:acquire() end),
+    event = spawn("e", function() event:wait() end),
+    condition = spawn("c", function() condition:with(condition.wait, condition) end),
+    semaphore = spawn("s", function() semaphore:acquire() end),
+    barrier = spawn("b", function() barrier:wait() end),
+    sleep = spawn("z", function() time.sleep(LONG) end),
+  }
+  threads.thread = spawn("j", function() threads.event:join() end)
+  for what, t in pairs(threads) do blocked(what, t) end
+  local report = dump()
+  lu.assertStrContains(report, "Threads of this interpreter: 9")
+  for what, t in pairs(threads) do
+    local part = section(report, t)
+    lu.assertStrMatches(part, ".-: blocked on " .. what .. " for %d+%.%d+ s.*")
+    lu.assertStrContains(part, "dump_spec.lua")
+  end
+  -- Who holds what it waits for.
+  lu.assertStrContains(section(report, threads.rlock), 'owned by "MainThread"')
+  for _, t in pairs(threads) do t:cancel() end
+  for _, t in pairs(threads) do lu.assertTrue(t:join(LONG)) end
+  lock:release()
+  rlock:release()
+end
+
+-- 221
+function TestDump.testOfAThreadThatRuns()
+  local started, stop = threading.Event(), false
+  local t = spawn("spinner", function()
+    local function deep_inside()
+      started:set()
+      while not stop do end
+    end
+    deep_inside()
+  end)
+  started:wait()
+  local part = section(dump(), t)
+  stop = true
+  t:join()
+  lu.assertStrContains(part, ": ready, waiting for the GIL")
+  lu.assertStrContains(part, "deep_inside")
+end
+
+-- 221: the innermost coroutine's frames are what it is doing.
+function TestDump.testOfAThreadInACoroutine()
+  local stop = threading.Event()
+  local t = spawn("generator", function()
+    coroutine.wrap(function()
+      local function inside_the_coroutine()
+        stop:wait()
+        return true
+      end
+      return (inside_the_coroutine())
+    end)()
+  end)
+  blocked("event", t)
+  local part = section(dump(), t)
+  stop:set()
+  t:join()
+  lu.assertStrContains(part, "inside_the_coroutine")
+end
+
+function TestDump.testTellsDaemons()
+  local stop = threading.Event()
+  local t = threading.Thread { target = stop.wait, args = { stop }, name = "d", daemon = true }
+  t:start()
+  blocked("event", t)
+  lu.assertStrContains(dump(), ('Thread "d" ident=%d daemon: '):format(t.ident))
+  stop:set()
+  t:join()
+end
+
+function TestDump.testWhileThreadsComeAndGo()
+  local stop, makers = false, {}
+  for i = 1, 3 do
+    makers[i] = spawn("maker", function()
+      while not stop do spawn("brief", function() time.sleep(0) end):join() end
+    end)
+  end
+  for _ = 1, 200 do
+    lu.assertStrContains(dump(), 'Thread "MainThread"')
+    time.sleep(0)
+  end
+  stop = true
+  for _, t in ipairs(makers) do lu.assertTrue(t:join(LONG)) end
+end
+
+function TestDump.testWritesToAFileOrStandardError()
+  local out, err, code = program.eval([[
+    local threading = require("threading")
+    threading.dump()
+    threading.dump(io.stdout)
+  ]], { timeout = LONG })
+  lu.assertEquals(code, 0)
+  lu.assertStrContains(err, 'Thread "MainThread" ident=1: running')
+  lu.assertStrContains(out, 'Thread "MainThread" ident=1: running')
+end
+
+function TestDump.testWrongFileRaises()
+  lu.assertError(threading.dump, 1)
+  lu.assertError(threading.dump, {})
+end
+
+return { TestDump = TestDump }

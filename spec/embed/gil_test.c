@@ -1,0 +1,371 @@
+/* gil_test.c - the GIL without Lua: exclusion, the order of the hand-over,
+ * requests, sleeping and waking, both policies, nobody starved. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "gil.h"
+
+#define MS 1000000LL
+#define LONG (60000 * MS)
+
+static tl_gil gil;
+static tl_member self;
+static atomic_int asked; /* how often the callback ran */
+
+static void ask(tl_member *holder) {
+  (void)holder;
+  atomic_fetch_add(&asked, 1);
+}
+
+static TL_UNCHECKED int setup(void **state) {
+  (void)state;
+  if (tl_gil_init(&gil, ask) < 0) return -1;
+  tl_member_init(&self, NULL);
+  atomic_store(&asked, 0);
+  tl_gil_acquire(&gil, &self, TL_OUTSIDE);
+  return tl_gil_share(&gil);
+}
+
+static TL_UNCHECKED int teardown(void **state) {
+  (void)state;
+  tl_gil_release(&gil, &self);
+  assert_null(tl_gil_holder(&gil));
+  tl_gil_destroy(&gil);
+  return 0;
+}
+
+static void wait_a_little(void) {
+  static atomic_uint never;
+  os_word_wait(&never, 0, os_deadline(MS / 5));
+}
+
+/* --- members on threads of their own -------------------------------------- */
+
+typedef struct actor {
+  tl_member member;
+  pthread_t thread;
+  tl_gil_class class;
+  char letter;
+  atomic_int turns;
+  atomic_bool done;
+} actor;
+
+static atomic_bool stop;
+static char order[16]; /* GIL: letters of those that got it */
+static int count;      /* GIL */
+
+static void start(actor *a, void *(*body)(void *)) {
+  tl_member_init(&a->member, a);
+  atomic_store(&a->turns, 0);
+  atomic_store(&a->done, false);
+  assert_int_equal(pthread_create(&a->thread, NULL, body, a), 0);
+}
+
+static void join(actor *a) {
+  assert_int_equal(pthread_join(a->thread, NULL), 0);
+}
+
+static bool is_queued(actor *a) {
+  os_mutex_lock(&gil.mu);
+  bool queued = a->member.queued;
+  os_mutex_unlock(&gil.mu);
+  return queued;
+}
+
+static TL_UNCHECKED void *take_once(void *arg) {
+  actor *a = arg;
+  tl_gil_acquire(&gil, &a->member, a->class);
+  order[count++] = a->letter;
+  tl_gil_release(&gil, &a->member);
+  return NULL;
+}
+
+/* Queues P, W and O in this order, lets them go and says who came when. */
+static TL_UNCHECKED const char *race(actor actors[3]) {
+  static const tl_gil_class classes[] = {TL_PREEMPTED, TL_WOKEN, TL_OUTSIDE};
+  memset(order, 0, sizeof order);
+  count = 0;
+  for (int i = 0; i < 3; i++) {
+    actors[i].class = classes[i];
+    actors[i].letter = "PWO"[i];
+    start(&actors[i], take_once);
+    while (!is_queued(&actors[i]))
+      wait_a_little();
+  }
+  return order;
+}
+
+static TL_UNCHECKED void finish(actor actors[3]) {
+  tl_gil_release(&gil, &self);
+  for (int i = 0; i < 3; i++)
+    join(&actors[i]);
+  tl_gil_acquire(&gil, &self, TL_OUTSIDE);
+}
+
+/* --- the tests ------------------------------------------------------------ */
+
+static TL_UNCHECKED void alone_it_is_taken_and_given_back(void **state) {
+  (void)state;
+  assert_ptr_equal(tl_gil_holder(&gil), &self);
+  assert_true(tl_gil_held(&gil, &self));
+  assert_false(tl_gil_yield(&gil, &self));
+  tl_gil_stats before = self.stats;
+  for (int i = 0; i < 1000; i++) {
+    errno = 77;
+    tl_gil_release(&gil, &self);
+    assert_false(tl_gil_held(&gil, &self));
+    tl_gil_acquire(&gil, &self, TL_OUTSIDE);
+    assert_int_equal(errno, 77);
+  }
+  assert_int_equal(self.stats.acquires - before.acquires, 1000);
+  assert_int_equal(self.stats.voluntary_releases - before.voluntary_releases,
+                   1000);
+  assert_int_equal(self.stats.contended_acquires, before.contended_acquires);
+  assert_int_equal(self.stats.switches, before.switches);
+  assert_int_equal(atomic_load(&asked), 0);
+}
+
+static void fair_serves_by_class(void **state) {
+  (void)state;
+  actor actors[3];
+  tl_gil_set_interval(&gil, LONG);
+  const char *got = race(actors);
+  finish(actors);
+  assert_string_equal(got, "OWP");
+}
+
+/* Whoever has waited for an interval goes before all classes. */
+static void the_overdue_go_first(void **state) {
+  (void)state;
+  actor actors[3];
+  tl_gil_set_interval(&gil, MS);
+  const char *got = race(actors);
+  for (int64_t end = os_deadline(20 * MS); os_now() < end;)
+    wait_a_little();
+  finish(actors);
+  assert_string_equal(got, "PWO");
+}
+
+/* Back from outside a member asks at once, others after an interval. */
+static TL_UNCHECKED void requests_come_in_time(void **state) {
+  (void)state;
+  actor a = {.class = TL_OUTSIDE};
+  tl_gil_set_interval(&gil, LONG);
+  start(&a, take_once);
+  while (atomic_load(&asked) == 0)
+    wait_a_little();
+  assert_true(atomic_load(&self.drop_request));
+  assert_true(tl_gil_yield(&gil, &self));
+  assert_false(atomic_load(&self.drop_request));
+  assert_int_equal(self.stats.forced_switches, 1);
+  join(&a);
+  atomic_store(&asked, 0);
+  tl_gil_set_interval(&gil, 2 * MS);
+  a.class = TL_PREEMPTED;
+  start(&a, take_once);
+  while (atomic_load(&asked) < 3)
+    wait_a_little(); /* and again and again */
+  assert_true(tl_gil_yield(&gil, &self));
+  join(&a);
+}
+
+static TL_UNCHECKED void *increment(void *arg) {
+  actor *a = arg;
+  for (int i = 0; i < 5000; i++) {
+    tl_gil_acquire(&gil, &a->member, a->class);
+    int seen = count;
+    if (i % 100 == 0) tl_gil_yield(&gil, &a->member);
+    if (seen % 64 == 0) os_cpu_relax();
+    count = i % 100 == 0 ? count + 1 : seen + 1;
+    tl_gil_release(&gil, &a->member);
+  }
+  return NULL;
+}
+
+static TL_UNCHECKED void one_at_a_time(void **state) {
+  (void)state;
+  static const tl_gil_policy policies[] = {TL_FAIR, TL_CPYTHON};
+  for (int p = 0; p < 2; p++) {
+    actor actors[4];
+    tl_gil_set_policy(&gil, policies[p]);
+    count = 0;
+    for (int i = 0; i < 4; i++) {
+      actors[i].class = (tl_gil_class)(i % TL_CLASSES);
+      start(&actors[i], increment);
+    }
+    tl_gil_release(&gil, &self);
+    for (int i = 0; i < 4; i++)
+      join(&actors[i]);
+    tl_gil_acquire(&gil, &self, TL_OUTSIDE);
+    assert_int_equal(count, 20000);
+    tl_gil_stats sum = {0};
+    for (int i = 0; i < 4; i++)
+      tl_gil_add_stats(&gil, &actors[i].member, &sum);
+    assert_int_equal(sum.voluntary_releases, 20000);
+    assert_true(sum.acquires >= 20000);
+    assert_true(sum.held_time > 0);
+  }
+}
+
+static TL_UNCHECKED void *sleep_until_woken(void *arg) {
+  actor *a = arg;
+  tl_gil_acquire(&gil, &a->member, TL_OUTSIDE);
+  count++;
+  tl_gil_sleep(&gil, &a->member, OS_FOREVER);
+  atomic_fetch_add(&a->turns, 1);
+  order[count++] = a->letter;
+  tl_gil_release(&gil, &a->member);
+  atomic_store(&a->done, true);
+  return NULL;
+}
+
+static TL_UNCHECKED void let_others_run(void) {
+  tl_gil_release(&gil, &self);
+  wait_a_little();
+  tl_gil_acquire(&gil, &self, TL_OUTSIDE);
+}
+
+static TL_UNCHECKED void a_sleeper_goes_on_when_woken_or_nudged(void **state) {
+  (void)state;
+  static const tl_gil_policy policies[] = {TL_FAIR, TL_CPYTHON};
+  for (int how = 0; how < 4; how++) {
+    tl_gil_set_policy(&gil, policies[how / 2]);
+    for (int round = 0; round < 200; round++) {
+      actor a = {.letter = 's'};
+      count = 0;
+      start(&a, sleep_until_woken);
+      while (!a.member.asleep)
+        let_others_run();
+      assert_false(atomic_load(&a.done));
+      if (how % 2 == 0) {
+        tl_gil_wake(&gil, &a.member);
+        assert_false(atomic_load(&a.done)); /* not before it has the lock */
+        tl_gil_release(&gil, &self);
+      } else {
+        tl_gil_release(&gil, &self);
+        tl_gil_nudge(&a.member);
+      }
+      join(&a);
+      tl_gil_acquire(&gil, &self, TL_OUTSIDE);
+      assert_int_equal(atomic_load(&a.turns), 1);
+    }
+  }
+}
+
+static TL_UNCHECKED void a_sleep_ends_at_its_deadline(void **state) {
+  (void)state;
+  errno = 77;
+  int64_t begin = os_now();
+  do {
+    tl_gil_sleep(&gil, &self, begin + 5 * MS);
+  } while (os_now() < begin + 5 * MS); /* it may return early */
+  assert_true(tl_gil_held(&gil, &self));
+  assert_true(os_now() - begin < LONG / 2);
+  tl_gil_sleep(&gil, &self, 0); /* long past */
+  assert_true(tl_gil_held(&gil, &self));
+  assert_int_equal(errno, 77);
+  tl_gil_nudge(&self); /* before the sleep: it is not lost */
+  tl_gil_sleep(&gil, &self, os_deadline(LONG));
+  assert_true(os_now() - begin < LONG / 2);
+}
+
+/* Spins like a script, and gives way when it is asked to. */
+static TL_UNCHECKED void *spin(void *arg) {
+  actor *a = arg;
+  tl_gil_acquire(&gil, &a->member, TL_OUTSIDE);
+  while (!atomic_load(&stop)) {
+    atomic_fetch_add(&a->turns, 1);
+    if (atomic_load(&a->member.drop_request)) tl_gil_yield(&gil, &a->member);
+  }
+  tl_gil_release(&gil, &a->member);
+  return NULL;
+}
+
+/* Comes back from outside all the time. */
+static TL_UNCHECKED void *chat(void *arg) {
+  actor *a = arg;
+  while (!atomic_load(&stop)) {
+    tl_gil_acquire(&gil, &a->member, TL_OUTSIDE);
+    atomic_fetch_add(&a->turns, 1);
+    tl_gil_release(&gil, &a->member);
+  }
+  return NULL;
+}
+
+static TL_UNCHECKED void nobody_starves(void **state) {
+  (void)state;
+  static const tl_gil_policy policies[] = {TL_FAIR, TL_CPYTHON};
+  enum { SPINNERS = 3, CHATTERS = 2, ALL = SPINNERS + CHATTERS };
+  for (int p = 0; p < 2; p++) {
+    actor actors[ALL];
+    tl_gil_set_policy(&gil, policies[p]);
+    tl_gil_set_interval(&gil, MS);
+    atomic_store(&stop, false);
+    for (int i = 0; i < ALL; i++)
+      start(&actors[i], i < SPINNERS ? spin : chat);
+    tl_gil_release(&gil, &self);
+    int64_t limit = os_deadline(LONG);
+    for (int window = 0; window < 5; window++) {
+      int before[ALL], advanced = 0;
+      for (int i = 0; i < ALL; i++)
+        before[i] = atomic_load(&actors[i].turns);
+      while (advanced < ALL && os_now() < limit) {
+        wait_a_little();
+        advanced = 0;
+        for (int i = 0; i < ALL; i++)
+          advanced += atomic_load(&actors[i].turns) != before[i];
+      }
+      assert_int_equal(advanced, ALL);
+    }
+    atomic_store(&stop, true);
+    for (int i = 0; i < ALL; i++)
+      join(&actors[i]);
+    tl_gil_acquire(&gil, &self, TL_OUTSIDE);
+  }
+}
+
+static TL_UNCHECKED void the_policy_changes_under_waiters(void **state) {
+  (void)state;
+  enum { N = 4 };
+  actor actors[N];
+  tl_gil_set_interval(&gil, MS / 10);
+  atomic_store(&stop, false);
+  for (int i = 0; i < N; i++)
+    start(&actors[i], i % 2 ? spin : chat);
+  for (int i = 0; i < 400; i++) {
+    tl_gil_set_policy(&gil, i % 2 ? TL_FAIR : TL_CPYTHON);
+    tl_gil_yield(&gil, &self);
+    if (i % 10 == 0) let_others_run();
+  }
+  tl_gil_set_policy(&gil, TL_FAIR);
+  atomic_store(&stop, true);
+  tl_gil_release(&gil, &self);
+  for (int i = 0; i < N; i++)
+    join(&actors[i]);
+  tl_gil_acquire(&gil, &self, TL_OUTSIDE);
+  for (int i = 0; i < N; i++)
+    assert_true(atomic_load(&actors[i].turns) > 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(alone_it_is_taken_and_given_back),
+      TEST(fair_serves_by_class),
+      TEST(the_overdue_go_first),
+      TEST(requests_come_in_time),
+      TEST(one_at_a_time),
+      TEST(a_sleeper_goes_on_when_woken_or_nudged),
+      TEST(a_sleep_ends_at_its_deadline),
+      TEST(nobody_starves),
+      TEST(the_policy_changes_under_waiters),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

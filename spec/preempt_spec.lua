@@ -1,0 +1,310 @@
+--- Switching between threads: behaviours 211 to 216.
+local gil = require("gil")
+local lu = require("luaunit")
+local threading = require("threading")
+local time = require("time")
+local blocked = require("support.blocked")
+local bunch = require("support.bunch")
+
+local LONG = 60 -- seconds
+
+local function spawn(f, ...) return threading.Thread(f, ...):start() end
+
+--- Restores the interval and the policy.
+local function settings()
+  local interval, policy = gil.switch_interval(), gil.policy()
+  return setmetatable({}, { __close = function()
+    gil.policy(policy)
+    gil.switch_interval(interval)
+  end })
+end
+
+--- n threads that spin until the returned value is closed.
+local function busy(n)
+  local stop, threads = false, {}
+  for i = 1, n do threads[i] = spawn(function() while not stop do end end) end
+  return setmetatable({}, { __close = function()
+    stop = true
+    for _, t in ipairs(threads) do t:join() end
+  end })
+end
+
+local TestSwitching = {}
+
+-- 211
+function TestSwitching.testTheIntervalIsKept()
+  local _ <close> = settings()
+  lu.assertAlmostEquals(gil.switch_interval(), 0.005, 1e-6)
+  for _, s in ipairs { 1e-5, 0.001, 0.25, 10 } do
+    gil.switch_interval(s)
+    lu.assertAlmostEquals(gil.switch_interval(), s, 1e-6)
+    local results = bunch(2, function(i)
+      local n = 0
+      for _ = 1, 1e5 do n = n + i end
+      return n
+    end)
+    lu.assertEquals(results, { 1e5, 2e5 })
+  end
+end
+
+-- 211
+function TestSwitching.testWrongIntervalsRaise()
+  local before = gil.switch_interval()
+  for _, s in ipairs { 0, -1, -1e-9, 0 / 0, "soon", {}, true } do
+    lu.assertErrorMsgContains("bad argument #1", gil.switch_interval, s)
+    lu.assertEquals(gil.switch_interval(), before)
+  end
+  lu.assertErrorMsgContains("bad argument #1", gil.policy, "unfair")
+  lu.assertErrorMsgContains("bad argument #1", gil.policy, 1)
+  lu.assertEquals(gil.policy(), "fair")
+end
+
+-- 212
+function TestSwitching.testEveryBusyThreadGetsOn()
+  local _ <close> = settings()
+  for _, policy in ipairs { "fair", "cpython" } do
+    gil.policy(policy)
+    gil.switch_interval(0.001)
+    local stop, turns = false, {}
+    local threads = {}
+    for i = 1, 6 do
+      turns[i] = 0
+      threads[i] = spawn(function()
+        while not stop do turns[i] = turns[i] + 1 end
+      end)
+    end
+    -- In each of some windows of time each of them advances.
+    for _ = 1, 5 do
+      local before = { table.unpack(turns) }
+      local deadline = time.monotonic() + LONG
+      local all
+      repeat
+        time.sleep(0.02)
+        all = true
+        for i = 1, 6 do all = all and turns[i] > before[i] end
+      until all or time.monotonic() > deadline
+      lu.assertTrue(all, policy)
+    end
+    stop = true
+    for _, t in ipairs(threads) do lu.assertTrue(t:join(LONG)) end
+  end
+end
+
+-- 213
+function TestSwitching.testALoopWithoutCallsGivesWay()
+  local other, _ = 0, nil
+  local t = spawn(function()
+    while true do end
+  end)
+  for _ = 1, 20 do
+    spawn(function() other = other + 1 end):join()
+  end
+  lu.assertEquals(other, 20)
+  t:cancel()
+  lu.assertTrue(t:join(LONG))
+end
+
+-- 213: one long C call is not cut, and hands the GIL over at its end.
+function TestSwitching.testALongCCallEnds()
+  local text = ("a"):rep(20)
+  local t = spawn(function() return text:find(("a?"):rep(20) .. ("a"):rep(20) .. "b") end)
+  local n = 0
+  repeat n = n + 1 until t:join(0.001)
+  lu.assertNil(t:result())
+  lu.assertTrue(n >= 1)
+end
+
+-- 214
+function TestSwitching.testBlockingCallsLetOthersRun()
+  local lock, event, semaphore = threading.Lock(), threading.Event(), threading.Semaphore(0)
+  local condition, barrier = threading.Condition(), threading.Barrier(2)
+  local sleeper = spawn(function() event:wait() end)
+  lock:acquire()
+  for what, wait in pairs {
+    sleep = function() time.sleep(LONG) end,
+    lock = function() lock:acquire() end,
+    event = function() event:wait() end,
+    semaphore = function() semaphore:acquire() end,
+    condition = function() condition:with(condition.wait, condition) end,
+    barrier = function() barrier:wait() end,
+    thread = function() sleeper:join() end,
+  } do
+    local t = spawn(wait)
+    blocked(what, t) -- this thread runs on
+    local n = 0
+    for _ = 1, 1e5 do n = n + 1 end
+    lu.assertEquals(n, 1e5)
+    t:cancel()
+    t:join()
+  end
+  event:set()
+  sleeper:join()
+  lock:release()
+end
+
+-- 215: whoever comes back from a wait outside asks at once, not after the
+-- interval.
+function TestSwitching.testASleeperWakesSoonBesideBusyThreads()
+  local _ <close> = settings()
+  gil.switch_interval(5)
+  local started, stop = threading.Event(), false
+  local function waker()
+    local late = {}
+    for i = 1, 20 do
+      local start = time.monotonic()
+      time.sleep(0.001)
+      late[i] = time.monotonic() - start - 0.001
+    end
+    stop = true
+    table.sort(late)
+    return late[10]
+  end
+  local sleeper = spawn(function()
+    started:wait()
+    return waker()
+  end)
+  local spinner = spawn(function()
+    started:set()
+    while not stop do end
+  end)
+  local median = sleeper:result(LONG * 2)
+  spinner:join()
+  lu.assertTrue(median < 1, median)
+end
+
+-- 215: CPython's algorithm makes it wait a whole interval.
+function TestSwitching.testUnderTheOtherPolicyItWaitsAnInterval()
+  local _ <close> = settings()
+  gil.policy("cpython")
+  gil.switch_interval(0.05)
+  local _spinning <close> = busy(1)
+  time.sleep(0.001)
+  local start = time.monotonic()
+  for _ = 1, 4 do time.sleep(0.001) end
+  local took = time.monotonic() - start
+  lu.assertTrue(took >= 4 * 0.05 * 0.6, took)
+end
+
+-- 216
+function TestSwitching.testACompoundOperationMayInterleave()
+  local _ <close> = settings()
+  gil.switch_interval(20e-6)
+  local lost = false
+  for _ = 1, 200 do
+    local n = 0
+    local function read() return n end
+    bunch(2, function()
+      for _ = 1, 500 do
+        local seen = read()
+        for _ = 1, 20 do end
+        n = seen + 1
+      end
+    end)
+    lu.assertTrue(n >= 500 and n <= 1000)
+    lost = n < 1000
+    if lost then break end
+  end
+  lu.assertTrue(lost)
+end
+
+-- 216: what is one instruction is never cut.
+function TestSwitching.testASingleAccessIsWhole()
+  local _ <close> = settings()
+  gil.switch_interval(20e-6)
+  local shared = {}
+  local _, errors = bunch(4, function(i)
+    for round = 1, 3000 do
+      local key = round % 50
+      shared[key] = { i, round, i + round }
+      local got = shared[(key * 7) % 50]
+      if got and got[1] + got[2] ~= got[3] then error("torn") end
+      shared[round % 30] = nil
+      local _ = #shared
+    end
+  end)
+  lu.assertEquals(errors, {})
+end
+
+-- 216
+function TestSwitching.testIterationBesideInsertsIsSane()
+  local _ <close> = settings()
+  gil.switch_interval(20e-6)
+  local shared, stop = {}, false
+  for i = 1, 100 do shared["k" .. i] = i end
+  local inserter = spawn(function()
+    local i = 0
+    while not stop do
+      i = i + 1
+      shared[i % 1000] = i
+      shared["x" .. i % 500] = nil
+      shared["x" .. (i + 250) % 500] = i
+    end
+  end)
+  local failed
+  for _ = 1, 200 do
+    local ok, err = pcall(function()
+      for k, v in pairs(shared) do
+        if k == nil or type(v) ~= "number" then error("insane") end
+      end
+    end)
+    if not ok then failed = err end
+    ok, err = pcall(table.sort, { table.unpack(shared) })
+    if not ok then failed = err end
+  end
+  stop = true
+  lu.assertTrue(inserter:join(LONG))
+  if failed then lu.assertStrContains(tostring(failed), "'next'") end
+end
+
+-- Settings change while others run and wait.
+function TestSwitching.testThePolicyMayChangeAtAnyTime()
+  local _ <close> = settings()
+  gil.switch_interval(50e-6)
+  local _spinning <close> = busy(2)
+  local event, stop = threading.Event(), false
+  local waiters = {}
+  for i = 1, 3 do
+    waiters[i] = spawn(function()
+      local n = 0
+      while not stop do
+        event:wait(0.0005)
+        n = n + 1
+      end
+      return n
+    end)
+  end
+  for i = 1, 300 do
+    gil.policy(i % 2 == 0 and "fair" or "cpython")
+    if i % 3 == 0 then time.sleep(0) end
+    if i % 5 == 0 then
+      event:set()
+      event:clear()
+    end
+  end
+  gil.policy("fair")
+  stop = true
+  for _, t in ipairs(waiters) do lu.assertTrue(t:result(LONG) > 0) end
+end
+
+function TestSwitching.testStatisticsCountWhatHappened()
+  local _ <close> = settings()
+  gil.switch_interval(0.001)
+  local before = gil.stats()
+  bunch(2, function()
+    local deadline = time.monotonic() + 0.1
+    while time.monotonic() < deadline do end
+  end)
+  time.sleep(0.001)
+  local after = gil.stats()
+  for _, name in ipairs {
+    "switches", "forced_switches", "voluntary_releases", "acquires", "contended_acquires",
+    "wait_time", "held_time",
+  } do
+    lu.assertTrue(after[name] > before[name], name)
+  end
+  lu.assertEquals(#after.threads, 1)
+  lu.assertEquals(after.threads[1].name, "MainThread")
+  lu.assertTrue(after.held_time >= 0.1)
+end
+
+return { TestSwitching = TestSwitching }

@@ -1,0 +1,106 @@
+--- What a test may leave behind: threads, open files, child processes, roots
+-- in the registry. Reads /proc, by way of LuaFileSystem.
+local lfs = require("lfs")
+local threading = require("threading")
+local time = require("time")
+
+local leftovers = {}
+
+-- Some things are made at first use and stay: a class's metatable, a table of
+-- the core. More new roots than that in one test are a leak.
+local FEW_ROOTS = 8
+
+-- How long what ends by itself, as a process given to the reaper, may take.
+local PATIENCE = 5 -- seconds
+
+local function descriptors()
+  local found = {}
+  for fd in lfs.dir("/proc/self/fd") do
+    local target = lfs.symlinkattributes("/proc/self/fd/" .. fd, "target")
+    -- The folder that is being listed is open, too.
+    if tonumber(fd) and target and not target:find("^/proc/%d+/fd$") then
+      found[fd] = target
+    end
+  end
+  return found
+end
+
+local function children()
+  local found = {}
+  for task in lfs.dir("/proc/self/task") do
+    local file = io.open("/proc/self/task/" .. task .. "/children")
+    if tonumber(task) and file then
+      for pid in file:read("a"):gmatch("%d+") do found[pid] = true end
+    end
+    if file then file:close() end
+  end
+  return found
+end
+
+--- Counts what the registry keeps alive: threads' states, and all the rest but
+-- classes (under their names) and free references.
+local function roots()
+  local states, others = 0, 0
+  for key, value in next, debug.getregistry() do
+    if type(value) == "thread" then
+      states = states + 1
+    elseif type(key) ~= "string" and math.type(value) ~= "integer" then
+      others = others + 1
+    end
+  end
+  return states, others
+end
+
+--- What there is now.
+function leftovers.take()
+  collectgarbage()
+  collectgarbage()
+  local now = {
+    threads = threading.active_count(),
+    descriptors = descriptors(),
+    children = children(),
+  }
+  now.states, now.others = roots()
+  return now
+end
+
+--- Says what 'now' has that 'before' had not, or returns nil.
+local function difference(before, now)
+  if now.threads > before.threads then
+    local names = {}
+    for i, thread in ipairs(threading.enumerate()) do names[i] = thread.name end
+    return ("threads still run: %s"):format(table.concat(names, ", "))
+  end
+  for pid in pairs(now.children) do
+    if not before.children[pid] then return ("process %s is left"):format(pid) end
+  end
+  for fd, target in pairs(now.descriptors) do
+    if not before.descriptors[fd] then
+      return ("descriptor %s is open: %s"):format(fd, target)
+    end
+  end
+  if now.states > before.states then
+    return ("the registry holds %d more threads"):format(now.states - before.states)
+  end
+  if now.others > before.others + FEW_ROOTS then
+    return ("the registry holds %d more values"):format(now.others - before.others)
+  end
+end
+
+--- Raises if there is more than at 'before' and it does not go away.
+function leftovers.check(before)
+  local deadline = time.monotonic() + PATIENCE
+  while true do
+    local left = difference(before, leftovers.take())
+    if not left then return end
+    if time.monotonic() > deadline then error("left over: " .. left, 0) end
+    time.sleep(0.01)
+  end
+end
+
+-- The main thread's wake descriptor is opened at its first wait for I/O.
+io.popen("true"):close()
+io.popen("sleep 0.01"):read("a")
+collectgarbage()
+
+return leftovers

@@ -1,0 +1,141 @@
+--- threading.wait_any: beyond Python.
+local lu = require("luaunit")
+local queue = require("queue")
+local threading = require("threading")
+local time = require("time")
+local blocked = require("support.blocked")
+
+local function spawn(f, ...) return threading.Thread(f, ...):start() end
+
+local TestWaitAny = {}
+
+function TestWaitAny.testReturnsThoseThatAreReadyInTheirOrder()
+  local a, b, c = threading.Event(), threading.Event(), threading.Event()
+  lu.assertEquals(threading.wait_any({ a, b, c }, 0), {})
+  c:set()
+  lu.assertEquals(threading.wait_any({ a, b, c }), { c })
+  a:set()
+  local ready = threading.wait_any({ a, b, c }, 0)
+  lu.assertEquals(#ready, 2)
+  lu.assertIs(ready[1], a)
+  lu.assertIs(ready[2], c)
+  lu.assertTrue(c:is_set())
+end
+
+function TestWaitAny.testWaitsForAnEvent()
+  local a, b = threading.Event(), threading.Event()
+  local waiter = spawn(function() return threading.wait_any({ a, b })[1] == b end)
+  blocked("several things", waiter)
+  b:set()
+  lu.assertTrue(waiter:result(60))
+  lu.assertFalse(a:is_set())
+end
+
+function TestWaitAny.testWaitsForAThread()
+  local go = threading.Event()
+  local sleeper = spawn(function() go:wait(60) end)
+  local never = threading.Event()
+  local waiter = spawn(function()
+    local ready = threading.wait_any({ never, sleeper })
+    return #ready, ready[1] == sleeper
+  end)
+  blocked("several things", waiter)
+  go:set()
+  lu.assertEquals({ waiter:result(60) }, { 1, true })
+  lu.assertTrue(sleeper:join(60))
+  lu.assertEquals(#threading.wait_any({ sleeper }), 1) -- nothing was taken
+end
+
+function TestWaitAny.testWaitsForAQueueAndTakesNothing()
+  local q, never = queue.Queue(), threading.Event()
+  local waiter = spawn(function() return threading.wait_any({ never, q })[1] == q end)
+  blocked("several things", waiter)
+  q:put("item")
+  lu.assertTrue(waiter:result(60))
+  lu.assertEquals(q:qsize(), 1)
+  lu.assertEquals(q:get(), "item")
+  lu.assertEquals(threading.wait_any({ q }, 0), {})
+end
+
+function TestWaitAny.testSeveralMayWatchTheSame()
+  local event, threads = threading.Event(), {}
+  for i = 1, 4 do
+    threads[i] = spawn(function() return #threading.wait_any({ event, event }) end)
+  end
+  blocked("several things", table.unpack(threads))
+  local plain = spawn(function() return event:wait(60) end)
+  blocked("event", plain)
+  event:set()
+  for _, thread in ipairs(threads) do lu.assertEquals(thread:result(60), 2) end
+  lu.assertTrue(plain:result(60))
+end
+
+function TestWaitAny.testTimesOutInTime()
+  local start = time.monotonic()
+  lu.assertEquals(threading.wait_any({ threading.Event() }, 0.05), {})
+  local took = time.monotonic() - start
+  lu.assertTrue(took >= 0.05 and took < 5, took)
+end
+
+function TestWaitAny.testNothingToWaitForReturnsAtOnce()
+  lu.assertEquals(threading.wait_any({}), {})
+  lu.assertEquals(threading.wait_any({}, 10), {})
+end
+
+function TestWaitAny.testACancelEndsIt()
+  local waiter = spawn(function()
+    threading.wait_any({ threading.Event(), threading.Event() })
+  end)
+  blocked("several things", waiter)
+  waiter:cancel()
+  lu.assertTrue(waiter:join(30))
+  lu.assertFalse((pcall(waiter.result, waiter)))
+end
+
+function TestWaitAny.testTheListMayChangeMeanwhile()
+  local event, go = threading.Event(), threading.Event()
+  local list = { event, threading.Event() }
+  local waiter = spawn(function() return threading.wait_any(list)[1] == event end)
+  blocked("several things", waiter)
+  list[1], list[2] = nil, nil
+  collectgarbage()
+  event:set()
+  lu.assertTrue(waiter:result(60))
+  go:set()
+end
+
+-- An object of Lua takes part by naming what to wait for in its place.
+function TestWaitAny.testAnObjectMayNameAnother()
+  local Future = { __waitable = function(self) return self.done end }
+  local future = setmetatable({ done = threading.Event() }, Future)
+  lu.assertEquals(threading.wait_any({ future }, 0), {})
+  future.done:set()
+  local ready = threading.wait_any({ threading.Event(), future })
+  lu.assertIs(ready[1], future)
+end
+
+function TestWaitAny.testManyObjects()
+  local events = {}
+  for i = 1, 500 do events[i] = threading.Event() end
+  local waiter = spawn(function() return threading.wait_any(events) end)
+  blocked("several things", waiter)
+  events[400]:set()
+  local ready = waiter:result(60)
+  lu.assertEquals(#ready, 1)
+  lu.assertIs(ready[1], events[400])
+end
+
+function TestWaitAny.testWrongArguments()
+  local wait_any, event = threading.wait_any, threading.Event()
+  event:set()
+  lu.assertErrorMsgContains("bad argument #1", wait_any)
+  lu.assertErrorMsgContains("bad argument #1", wait_any, event)
+  lu.assertErrorMsgContains("object 2 cannot be waited for", wait_any, { event, 1 })
+  lu.assertErrorMsgContains("object 1 cannot be waited for", wait_any, { {}, event })
+  lu.assertErrorMsgContains("object 1 cannot be waited for", wait_any, { threading.Lock() })
+  for _, timeout in ipairs({ -1, 0 / 0, {}, "x" }) do
+    lu.assertErrorMsgContains("bad argument #2", wait_any, { event }, timeout)
+  end
+end
+
+return { TestWaitAny = TestWaitAny }
