@@ -56,7 +56,8 @@ static TL_GIL void push_thread(lua_State *L, tl_thread *t) {
   tl_thread_setanchor(L, t);
 }
 
-/* --- making one ------------------------------------------------------------ */
+/* --- making one ------------------------------------------------------------
+ */
 
 /* Pushes the name of the function at idx as its maker knows it, from the
  * locals of the calling function or the globals, or nil. */
@@ -145,19 +146,23 @@ static TL_GIL int thread_new(lua_State *L) {
     int n = lua_gettop(L) - TARGET;
     lua_createtable(L, n, 1);
     lua_insert(L, ARGS);
-    for (int i = n; i >= 1; i--) lua_rawseti(L, ARGS, i);
+    for (int i = n; i >= 1; i--)
+      lua_rawseti(L, ARGS, i);
     lua_pushinteger(L, n);
     lua_setfield(L, ARGS, "n");
     lua_settop(L, STACK);
   }
   size_t stack = lua_isnil(L, STACK) ? 0 : check_stack_size(L, STACK);
   tl_interp *in = tl_interp_of(L);
+  /* Lua would not run the finalizer of an object made in its last collection. */
+  if (in->closing)
+    return luaL_error(L, "can't create a thread: the interpreter is closing");
   Thread *th = push_handle(L, NULL);
   th->t = tl_thread_new(in);
   if (!th->t) return luaL_error(L, "not enough memory");
   th->stack_size = stack;
-  th->t->daemon = lua_isnil(L, DAEMON) ? tl_self()->daemon
-                                       : lua_toboolean(L, DAEMON);
+  th->t->daemon =
+      lua_isnil(L, DAEMON) ? tl_self()->daemon : lua_toboolean(L, DAEMON);
   if (lua_isnil(L, NAME))
     set_default_name(L, th, TARGET);
   else
@@ -173,7 +178,8 @@ static TL_GIL int thread_new(lua_State *L) {
   return 1;
 }
 
-/* --- running it ------------------------------------------------------------ */
+/* --- running it ------------------------------------------------------------
+ */
 
 /* The message handler of a thread: leaves the error as it is and keeps its
  * traceback in the handle. */
@@ -229,8 +235,7 @@ static TL_GIL void report(lua_State *L, int value) {
   lua_pushvalue(L, 1);
   lua_pushvalue(L, value);
   if (lua_pcall(L, 2, 0, 0) == LUA_OK) return;
-  fprintf(stderr, "Exception in threading.excepthook: %s\n",
-          push_text(L, -1));
+  fprintf(stderr, "Exception in threading.excepthook: %s\n", push_text(L, -1));
   fprintf(stderr, "Original exception, in thread %s: %s\n", tl_self()->name,
           push_text(L, value));
 }
@@ -246,7 +251,8 @@ static TL_GIL int thread_main(lua_State *L) {
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   lua_createtable(L, n, 1);
   lua_insert(L, 3);
-  for (int i = n; i >= 1; i--) lua_rawseti(L, 3, i);
+  for (int i = n; i >= 1; i--)
+    lua_rawseti(L, 3, i);
   lua_pushinteger(L, n);
   lua_setfield(L, 3, "n");
   lua_pushvalue(L, 3);
@@ -278,7 +284,8 @@ static TL_GIL int push_work(lua_State *L, int handle) {
   luaL_argcheck(L, n >= 0 && n < INT_MAX / 2, handle, "bad field 'n' of args");
   luaL_checkstack(L, (int)n + LUA_MINSTACK, "too many arguments to a thread");
   lua_rawgeti(L, work, 0);
-  for (int i = 1; i <= (int)n; i++) lua_rawgeti(L, work, i);
+  for (int i = 1; i <= (int)n; i++)
+    lua_rawgeti(L, work, i);
   lua_remove(L, work);
   return (int)n + 1;
 }
@@ -320,7 +327,8 @@ static TL_GIL int thread_run(lua_State *L) {
   return 0;
 }
 
-/* --- waiting for it -------------------------------------------------------- */
+/* --- waiting for it --------------------------------------------------------
+ */
 
 static TL_GIL void check_joinable(lua_State *L, Thread *th) {
   if (th->t->state == TL_THREAD_NEW)
@@ -355,7 +363,8 @@ static TL_GIL int give_result(lua_State *L, Thread *th) {
   lua_getfield(L, work, "n");
   int n = (int)lua_tointeger(L, -1);
   luaL_checkstack(L, n, "too many results");
-  for (int i = 1; i <= n; i++) lua_rawgeti(L, work, i);
+  for (int i = 1; i <= n; i++)
+    lua_rawgeti(L, work, i);
   return n;
 }
 
@@ -375,7 +384,8 @@ static TL_GIL int thread_result(lua_State *L) {
   return give_result(L, th);
 }
 
-/* --- ending it ------------------------------------------------------------- */
+/* --- ending it -------------------------------------------------------------
+ */
 
 static TL_GIL int thread_cancel(lua_State *L) {
   Thread *th = check_thread(L);
@@ -403,7 +413,8 @@ static TL_GIL int thread_gc(lua_State *L) {
   return 0;
 }
 
-/* --- attributes ------------------------------------------------------------ */
+/* --- attributes ------------------------------------------------------------
+ */
 
 static TL_GIL int thread_is_alive(lua_State *L) {
   lua_pushboolean(L, check_thread(L)->t->state == TL_THREAD_STARTED);
@@ -500,7 +511,8 @@ static TL_GIL int thread_newindex(lua_State *L) {
   return 0;
 }
 
-/* --- functions of the module ------------------------------------------------ */
+/* --- functions of the module ------------------------------------------------
+ */
 
 static TL_GIL int current_thread(lua_State *L) {
   push_thread(L, tl_self());

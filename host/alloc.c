@@ -89,8 +89,7 @@ void *tl_alloc_run(void *ud, void *block, size_t osize, size_t nsize) {
   if (!block) osize = 0; /* it was the kind of the new object */
   if (nsize > osize && a->limit && a->used + (nsize - osize) > a->limit)
     return NULL;
-  void *result =
-      osize ? resize(a, block, osize, nsize) : get(a, nsize);
+  void *result = osize ? resize(a, block, osize, nsize) : get(a, nsize);
   if (result) a->used += nsize - osize;
   return result;
 }

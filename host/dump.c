@@ -26,10 +26,10 @@ static TL_GIL void push_state(lua_State *L, tl_thread *t) {
     lua_pushliteral(L, "running");
   } else if (t->waiting && !t->waiting->granted) {
     tl_waiter *w = t->waiting;
-    const char *what = !w->q              ? "sleep"
+    const char *what = !w->q                  ? "sleep"
                        : t->waiting_count > 1 ? "several things"
-                       : w->q->what       ? w->q->what
-                                          : "something";
+                       : w->q->what           ? w->q->what
+                                              : "something";
     snprintf(since, sizeof since, "%.3f", seconds_since(w->since));
     lua_pushfstring(L, "blocked on %s for %s s", what, since);
     const char *owner = w->q ? name_of(t->interp, w->q->owner) : NULL;

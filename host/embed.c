@@ -48,6 +48,10 @@ TL_UNCHECKED void tl_request_dump(tl_interp *in) {
   tl_pending_add(in, tl_dump_stderr);
 }
 
+const char *tl_overflowed(const void *address) {
+  return tl_thread_overflowed(address);
+}
+
 TL_UNCHECKED void tl_unlock(lua_State *L) {
   (void)L;
   tl_block_begin(tl_self(), "host");

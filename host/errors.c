@@ -47,8 +47,7 @@ static const struct {
     {"ConnectionError", "RequestException", "requests", "connection failed"},
     {"Timeout", "RequestException", "requests", "timed out"},
     {"HTTPError", "RequestException", "requests", "HTTP error"},
-    {"TooManyRedirects", "RequestException", "requests",
-     "too many redirects"},
+    {"TooManyRedirects", "RequestException", "requests", "too many redirects"},
     {"InvalidURL", "RequestException", "requests", "invalid URL"},
     {"SSLError", "RequestException", "requests", "TLS error"},
 };

@@ -11,8 +11,7 @@
 void tl_error_pushclass(lua_State *L, const char *name) TL_GIL;
 
 /* Pushes a new error of that class with a formatted message. */
-void tl_error_push(lua_State *L, const char *name, const char *fmt,
-                   ...) TL_GIL;
+void tl_error_push(lua_State *L, const char *name, const char *fmt, ...) TL_GIL;
 
 /* Pops a message and pushes an error of the class at idx with it. */
 void tl_error_instance(lua_State *L, int class) TL_GIL;

@@ -31,7 +31,7 @@ enum { GRANTED = 1, NUDGED = 2, SLEEPING = 4 }; /* bits of a member's word */
 
 /* How long a waiter looks before it sleeps: what a sleep and wake-up across
  * processors costs, and then some. */
-#define SPIN_GRANT 40000 /* ns: for the lock, which comes or comes back soon */
+#define SPIN_GRANT 40000 /* ns: for the lock, which comes (back) soon */
 #define SPIN_PARK 12000  /* ns: for another member's wake-up */
 #define CHATTY 10        /* intervals for which those from outside go first */
 #define SPARED 40000     /* ns at most before the next one may ask */
@@ -122,9 +122,8 @@ static tl_gil_class turn_of(tl_gil *g, int64_t now) {
   int64_t preempted = waited(&q[TL_PREEMPTED], now);
   tl_gil_class oldest = preempted > woken ? TL_PREEMPTED : TL_WOKEN;
   int64_t oldest_waited = preempted > woken ? preempted : woken;
-  if (q[TL_OUTSIDE].first &&
-      (oldest_waited <= CHATTY * interval ||
-       oldest_waited <= waited(&q[TL_OUTSIDE], now)))
+  if (q[TL_OUTSIDE].first && (oldest_waited <= CHATTY * interval ||
+                              oldest_waited <= waited(&q[TL_OUTSIDE], now)))
     return TL_OUTSIDE;
   if (oldest_waited > interval) return oldest;
   return q[TL_WOKEN].first ? TL_WOKEN : TL_PREEMPTED;
@@ -157,9 +156,11 @@ static tl_gil_class hand_over(tl_gil *g, tl_member *m, int64_t now) {
   else if (m)
     enqueue(g, m, TL_PREEMPTED, now);
   g->turn_since = now;
-  atomic_store_explicit(&g->holder_cpu, next->cpu, memory_order_relaxed);
-  atomic_store(&g->holder, (uintptr_t)next |
-                               (tl_gil_wanted(g) ? WAITERS : (uintptr_t)0));
+  atomic_store_explicit(&g->holder_cpu,
+                        atomic_load_explicit(&next->cpu, memory_order_relaxed),
+                        memory_order_relaxed);
+  atomic_store(&g->holder,
+               (uintptr_t)next | (tl_gil_wanted(g) ? WAITERS : (uintptr_t)0));
   /* The member may be gone as soon as it sees the grant: then the address of
    * its word wakes nobody. */
   unsigned was = atomic_fetch_or(&next->word, GRANTED);
@@ -175,9 +176,8 @@ static bool take_or_mark(tl_gil *g, tl_member *m) {
     if (word == 0) {
       if (atomic_compare_exchange_weak(&g->holder, &word, (uintptr_t)m))
         return true;
-    } else if ((word & WAITERS) ||
-               atomic_compare_exchange_weak(&g->holder, &word,
-                                            word | WAITERS)) {
+    } else if ((word & WAITERS) || atomic_compare_exchange_weak(
+                                       &g->holder, &word, word | WAITERS)) {
       return false;
     }
   }
@@ -190,7 +190,14 @@ void tl_gil_ask(tl_gil *g, bool again) {
   g->ask(holder);
 }
 
-/* --- waiting --------------------------------------------------------------- */
+/* --- waiting ---------------------------------------------------------------
+ */
+
+static int note_cpu(tl_member *m) {
+  int cpu = os_cpu_current();
+  atomic_store_explicit(&m->cpu, cpu, memory_order_relaxed);
+  return cpu;
+}
 
 /* Looks for a moment whether one of the bits is set: but not when the holder
  * was last seen, or waited, on this very processor. */
@@ -278,8 +285,7 @@ static void taken(tl_gil *g, tl_member *m, int64_t since) {
     g->last_holder = m;
     m->stats.switches++;
   }
-  m->cpu = os_cpu_current();
-  atomic_store_explicit(&g->holder_cpu, m->cpu, memory_order_relaxed);
+  atomic_store_explicit(&g->holder_cpu, note_cpu(m), memory_order_relaxed);
 }
 
 /* The lock may have been handed to a member that slept and has not seen it
@@ -307,6 +313,7 @@ enum queued { TAKEN, QUEUED, OTHER_POLICY };
 static enum queued queue_up(tl_gil *g, tl_member *m, tl_gil_class why,
                             int64_t now) {
   enum queued result = QUEUED;
+  note_cpu(m);
   os_mutex_lock(&g->mu);
   if (m->queued || (atomic_load(&m->word) & GRANTED)) {
     /* somebody was quicker */
@@ -330,7 +337,6 @@ static void acquire(tl_gil *g, tl_member *m, tl_gil_class why) {
     return;
   }
   int64_t since = os_now();
-  m->cpu = os_cpu_current();
   enum queued how = is_fair(g) ? queue_up(g, m, why, since) : OTHER_POLICY;
   if (how == QUEUED && !await_grant(g, m, why)) how = OTHER_POLICY;
   if (how == OTHER_POLICY && !tl_cpython_acquire(g, m)) {
@@ -357,7 +363,8 @@ static void give_up(tl_gil *g, tl_member *m) {
   hand_over(g, NULL, now);
 }
 
-/* --- the interface --------------------------------------------------------- */
+/* --- the interface ---------------------------------------------------------
+ */
 
 TL_UNCHECKED void tl_gil_acquire(tl_gil *g, tl_member *m, tl_gil_class why) {
   int saved = errno;
@@ -458,7 +465,8 @@ void tl_gil_set_policy(tl_gil *g, tl_gil_policy policy) {
   if (policy != TL_FAIR) {
     /* Whoever is queued finds out and waits the other way. */
     tl_gil_class class;
-    for (tl_member *m; (m = dequeue(g, 0, &class)) != NULL;) tl_gil_nudge(m);
+    for (tl_member *m; (m = dequeue(g, 0, &class)) != NULL;)
+      tl_gil_nudge(m);
     atomic_fetch_and(&g->holder, ~WAITERS);
   }
   atomic_fetch_add(&g->released, 1);
@@ -495,7 +503,6 @@ void tl_gil_forked(tl_gil *g) {
 }
 
 void tl_gil_after_fork(tl_gil *g, tl_member *m) {
-  os_mutex_init(&g->mu);
   memset(g->queues, 0, sizeof g->queues);
   memset(&g->ticker, 0, sizeof g->ticker);
   g->sleepers = 0;
@@ -504,4 +511,5 @@ void tl_gil_after_fork(tl_gil *g, tl_member *m) {
   atomic_store(&m->word, 0);
   atomic_store(&m->drop_request, false);
   atomic_store(&g->holder, (uintptr_t)m);
+  os_mutex_unlock(&g->mu); /* locked before the fork, by this thread */
 }

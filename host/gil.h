@@ -25,9 +25,9 @@ typedef enum tl_gil_policy { TL_FAIR, TL_CPYTHON } tl_gil_policy;
 
 /* Counters of one member; times in ns. Read under the GIL. */
 typedef struct tl_gil_stats {
-  uint64_t switches;            /* the holder before was another one */
-  uint64_t forced_switches;     /* gave way because a waiter had asked */
-  uint64_t voluntary_releases;  /* gave it up to wait for something */
+  uint64_t switches;           /* the holder before was another one */
+  uint64_t forced_switches;    /* gave way because a waiter had asked */
+  uint64_t voluntary_releases; /* gave it up to wait for something */
   uint64_t acquires;
   uint64_t contended_acquires;  /* those that found it held */
   uint64_t boosts;              /* asked at once, back from outside */
@@ -40,7 +40,7 @@ struct tl_member {
   tl_gil_class class;       /* mu: why it is, or was last, queued */
   bool queued;              /* mu */
   bool asleep;              /* GIL: parked, nobody has woken it yet */
-  int cpu;                  /* own: where it last ran or began to wait */
+  atomic_int cpu;           /* where it ran or began to wait: a hint */
   int spin_rest;            /* own: parks left without a look before */
   int64_t queued_at;        /* mu; ns */
   int64_t acquired_at;      /* the holder's; ns */

@@ -61,8 +61,8 @@ void tl_cpython_release(tl_gil *g, tl_member *m) {
   if (!asked) return;
   for (;;) {
     os_mutex_lock(&g->mu);
-    bool done = !is_free(g) || g->sleepers == 0 ||
-                atomic_load(&g->taken) != taken;
+    bool done =
+        !is_free(g) || g->sleepers == 0 || atomic_load(&g->taken) != taken;
     os_mutex_unlock(&g->mu);
     if (done) return;
     os_word_wait(&g->taken, taken, os_deadline(atomic_load(&g->interval)));

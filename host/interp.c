@@ -26,8 +26,7 @@ static TL_UNCHECKED void check_attached(lua_State *L) {
 
 static TL_GIL int panic(lua_State *L) {
   const char *message = lua_tostring(L, -1);
-  fprintf(stderr,
-          "PANIC: unprotected error in call to Lua API (%s)\n",
+  fprintf(stderr, "PANIC: unprotected error in call to Lua API (%s)\n",
           message ? message : "error object is not a string");
   return 0;
 }

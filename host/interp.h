@@ -9,26 +9,26 @@
 #define TL_PENDING_CALLS 8
 
 struct tl_interp {
-  lua_State *L;         /* const: the main state */
+  lua_State *L; /* const: the main state */
   tl_gil gil;
-  tl_gil_stats past;    /* GIL: of the threads that have ended */
-  tl_alloc alloc;       /* GIL */
-  tl_thread *main;      /* GIL: changes in a fork's child only */
-  tl_thread *threads;   /* GIL: started and attached ones, main first */
-  int thread_count;     /* GIL: of that list */
+  tl_gil_stats past;      /* GIL: of the threads that have ended */
+  tl_alloc alloc;         /* GIL */
+  tl_thread *main;        /* GIL: changes in a fork's child only */
+  tl_thread *threads;     /* GIL: started and attached ones, main first */
+  int thread_count;       /* GIL: of that list */
   lua_Integer last_ident; /* GIL */
   lua_Integer last_thread_number; /* GIL: of a default name */
-  tl_waitq ended;       /* GIL: woken whenever a thread ends */
-  struct tl_reap {      /* GIL: OS threads that have ended or soon will */
+  tl_waitq ended;                 /* GIL: woken whenever a thread ends */
+  struct tl_reap { /* GIL: OS threads that have ended or soon will */
     os_thread thread;
     struct tl_reap *next;
-  } *reap;
-  bool closing;         /* GIL: no new threads */
-  bool forked;          /* GIL: a fork's child; never closed */
+  } * reap;
+  bool closing; /* GIL: no new threads */
+  bool forked;  /* GIL: a fork's child; never closed */
   atomic_uintptr_t calls[TL_PENDING_CALLS]; /* tl_pending_call; set anywhere */
   lua_CFunction pcall, xpcall; /* const: Lua's; NULL before the libraries */
-  size_t stack_size;    /* GIL: bytes of C stack for new threads */
-  tl_interp *next;      /* runtime's mutex */
+  size_t stack_size;           /* GIL: bytes of C stack for new threads */
+  tl_interp *next;             /* runtime's mutex */
 };
 
 /* The smallest and the usual C stack of a thread, in bytes. Lua's own limits

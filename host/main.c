@@ -335,7 +335,7 @@ static void write_error(const char *text) {
  * moment for it. */
 static _Noreturn void give_up(void) {
   tl_request_dump(interp);
-  nanosleep(&(struct timespec){.tv_nsec = 200 * 1000 * 1000}, NULL);
+  nanosleep(&(struct timespec){.tv_nsec = 200L * 1000 * 1000}, NULL);
   write_error("interrupted again before the first interrupt got through\n");
   _exit(CHUNK_INTERRUPTED);
 }
@@ -365,6 +365,17 @@ static void on_quit(int signal) {
   tl_request_dump(interp);
 }
 
+/* A thread's C stack is full: Lua's own limits do not count what C modules
+ * take of it. Says so, and lets the fault happen again. */
+static void on_fault(int signal, siginfo_t *info, void *context) {
+  (void)signal, (void)context;
+  const char *name = tl_overflowed(info->si_addr);
+  if (name == NULL) return;
+  write_error("C stack overflow in thread ");
+  write_error(name);
+  write_error(" (threading.stack_size gives new threads more)\n");
+}
+
 /* Ctrl-C makes a blocking call of the main thread return, the report does
  * not. */
 static void set_signals(void) {
@@ -374,6 +385,12 @@ static void set_signals(void) {
   sigemptyset(&quit.sa_mask);
   sigaction(SIGINT, &interrupt, NULL);
   sigaction(SIGQUIT, &quit, NULL);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  struct sigaction fault = {.sa_sigaction = on_fault};
+  fault.sa_flags = SA_SIGINFO | SA_ONSTACK | (int)SA_RESETHAND;
+  sigemptyset(&fault.sa_mask);
+  sigaction(SIGSEGV, &fault, NULL);
+#endif
 }
 
 static void reset_signals(void) {

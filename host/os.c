@@ -93,8 +93,7 @@ bool os_word_wait(atomic_uint *word, unsigned seen, int64_t deadline) {
     t = to_timespec(deadline < 0 ? 0 : deadline);
     limit = &t;
   }
-  return futex(word, FUTEX_WAIT_BITSET, seen, limit) == 0 ||
-         errno != ETIMEDOUT;
+  return futex(word, FUTEX_WAIT_BITSET, seen, limit) == 0 || errno != ETIMEDOUT;
 }
 
 void os_word_wake(atomic_uint *word) {
@@ -143,8 +142,8 @@ static void *thread_main(void *arg) {
   return result;
 }
 
-int os_thread_start(os_thread *t, size_t stack, int open,
-                    void *(*body)(void *), void *arg) {
+int os_thread_start(os_thread *t, size_t stack, int open, void *(*body)(void *),
+                    void *arg) {
   struct start *start = malloc(sizeof *start);
   if (!start) return -ENOMEM;
   *start = (struct start){.body = body, .arg = arg};

@@ -61,20 +61,20 @@ pid_t os_thread_id(void);
  * 'stack' bytes of C stack. 'body' runs with the alternate signal stack set
  * up. */
 typedef pthread_t os_thread;
-int os_thread_start(os_thread *t, size_t stack, int open,
-                    void *(*body)(void *), void *arg);
-void os_thread_join(os_thread t);          /* waits for its end */
-bool os_thread_tryjoin(os_thread t);       /* true: it had ended */
+int os_thread_start(os_thread *t, size_t stack, int open, void *(*body)(void *),
+                    void *arg);
+void os_thread_join(os_thread t);    /* waits for its end */
+bool os_thread_tryjoin(os_thread t); /* true: it had ended */
 void os_thread_signal(os_thread t, int signal);
-void os_thread_name(const char *name);     /* this thread's, cut to 15 bytes */
+void os_thread_name(const char *name); /* this thread's, cut to 15 bytes */
 
 /* Makes timed waits of this thread, and of those that it starts, exact instead
  * of 50 us late. exec resets it, so children are not affected. */
 void os_timer_exact(void);
 
 /* A descriptor that becomes readable when written: wakes a poll. */
-int os_wakefd_open(void); /* the descriptor, or negative errno */
-void os_wakefd_set(int fd);   /* async-signal-safe */
+int os_wakefd_open(void);   /* the descriptor, or negative errno */
+void os_wakefd_set(int fd); /* async-signal-safe */
 void os_wakefd_clear(int fd);
 
 /* Waits until 'fd' is ready for 'events' (as poll's), 'wake' (-1: none) is

@@ -11,6 +11,7 @@
 
 #include "interp.h"
 #include "pending.h"
+#include "preempt.h"
 
 static TL_GIL void link_last(tl_waitq *q, tl_waiter *w) {
   w->q = q;
@@ -66,13 +67,15 @@ static TL_GIL bool can_take(const tl_waiter *w) {
 
 tl_waiter *tl_waitq_first(const tl_waitq *q) {
   tl_waiter *w = q->first;
-  while (w && !can_take(w)) w = w->next;
+  while (w && !can_take(w))
+    w = w->next;
   return w;
 }
 
 int tl_waitq_count(const tl_waitq *q) {
   int n = 0;
-  for (tl_waiter *w = q->first; w; w = w->next) n += can_take(w);
+  for (tl_waiter *w = q->first; w; w = w->next)
+    n += can_take(w);
   return n;
 }
 
@@ -154,6 +157,9 @@ int tl_wait_when(lua_State *L, tl_waitq *q, int64_t deadline,
   tl_outcome outcome = park(t, &w, deadline);
   t->waiting = NULL;
   unlink_waiter(&w);
+  /* The handler has only ended the sleep. Granted all the same, the thread
+   * goes on, and must look at what is pending at its next instruction. */
+  if (outcome != TL_INTERRUPTED && tl_is_pending(t)) tl_preempt_arm(t);
   lua_pushinteger(L, outcome);
   return k(L, LUA_YIELD, ctx);
 }
@@ -171,8 +177,8 @@ int tl_sleep(lua_State *L, int64_t deadline, lua_KContext ctx,
 bool tl_observe(tl_thread *t, lua_State *L, tl_waiter *w, tl_waitq **q, int n,
                 int64_t deadline) {
   for (int i = 0; i < n; i++) {
-    w[i] = (tl_waiter){
-        .thread = t, .L = L, .since = os_now(), .observer = true};
+    w[i] =
+        (tl_waiter){.thread = t, .L = L, .since = os_now(), .observer = true};
     link_last(q[i], &w[i]);
   }
   t->waiting = w;
@@ -181,10 +187,12 @@ bool tl_observe(tl_thread *t, lua_State *L, tl_waiter *w, tl_waitq **q, int n,
   while (!woken && !has_passed(deadline)) {
     tl_gil_sleep(&t->interp->gil, &t->member, limit_of(t, deadline));
     woken = tl_is_pending(t);
-    for (int i = 0; i < n; i++) woken = woken || w[i].nudged;
+    for (int i = 0; i < n; i++)
+      woken = woken || w[i].nudged;
   }
   t->waiting = NULL;
-  for (int i = 0; i < n; i++) unlink_waiter(&w[i]);
+  for (int i = 0; i < n; i++)
+    unlink_waiter(&w[i]);
   return woken;
 }
 

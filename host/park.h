@@ -23,18 +23,18 @@ typedef struct tl_waitq {
 } tl_waitq;
 
 struct tl_waiter {
-  tl_waiter *next, *prev; /* GIL */
-  tl_waitq *q;            /* GIL: NULL once granted */
-  tl_thread *thread;      /* const */
-  lua_State *L;           /* const: the waiting state, at rest: a grant may
-                             push values on it (LUA_MINSTACK is free) */
+  tl_waiter *next, *prev;      /* GIL */
+  tl_waitq *q;                 /* GIL: NULL once granted */
+  tl_thread *thread;           /* const */
+  lua_State *L;                /* const: the waiting state, at rest: a grant may
+                                  push values on it (LUA_MINSTACK is free) */
   bool (*ready)(tl_waiter *w); /* const: see tl_wait_kind */
-  void *object;           /* const: the kind's */
-  int64_t since;          /* const: ns, when it began to wait */
-  bool granted;           /* GIL: by who woke it */
-  bool nudged;            /* GIL: told to look; cleared when it sleeps on */
-  bool observer;          /* const: told of changes, never granted */
-  bool uninterruptible;   /* const: the kind's */
+  void *object;                /* const: the kind's */
+  int64_t since;               /* const: ns, when it began to wait */
+  bool granted;                /* GIL: by who woke it */
+  bool nudged;          /* GIL: told to look; cleared when it sleeps on */
+  bool observer;        /* const: told of changes, never granted */
+  bool uninterruptible; /* const: the kind's */
 };
 
 typedef enum tl_outcome {
@@ -87,8 +87,8 @@ bool tl_observe(tl_thread *t, lua_State *L, tl_waiter *w, tl_waitq **q, int n,
                 int64_t deadline) TL_GIL;
 
 /* Sleeps without a queue until the deadline: the time module's sleep. */
-int tl_sleep(lua_State *L, int64_t deadline, lua_KContext ctx,
-             lua_KFunction k) TL_GIL;
+int tl_sleep(lua_State *L, int64_t deadline, lua_KContext ctx, lua_KFunction k)
+    TL_GIL;
 
 /* Waits until fd is ready for 'events' (POLLIN, POLLOUT), trying first
  * without giving up the GIL. Returns the ready events, 0 when the deadline

@@ -81,7 +81,10 @@ static TL_UNCHECKED void arm(tl_thread *t) {
   }
   if (hook == script_hook && (mask & LUA_MASKCOUNT)) return;
 #ifdef TL_HOOK_COUNTING
-  if (hook == counting_hook) return;
+  if (hook == counting_hook) { /* it looks at the next instruction */
+    lua_sethook(L, hook, mask, 1);
+    return;
+  }
 #endif
   t->preempt.hook = hook;
   t->preempt.mask = mask;
@@ -301,10 +304,6 @@ static TL_GIL void look_soon(lua_State *L, tl_thread *t) {
     if (s) s->chunk = 1;
     lua_pop(L, 1);
     lua_sethook(L, hook, mask, 1);
-#ifdef TL_HOOK_COUNTING
-  } else if (hook == counting_hook) {
-    lua_sethook(L, hook, mask, 1);
-#endif
   } else {
     arm(t);
   }
@@ -496,8 +495,8 @@ void tl_preempt_newstate(lua_State *from, lua_State *made) {
 #ifdef TL_HOOK_COUNTING
 static void counting_hook(lua_State *L, lua_Debug *ar) {
   tl_thread *t = tl_self();
+  if (lua_gethookcount(L) != CHUNK) set_base_hook(L); /* see arm */
   if (t->kill_phase != TL_KILL_NONE && is_closing(L, t, ar)) return;
-  if (lua_gethookcount(L) != CHUNK) set_base_hook(L); /* see look_soon */
   if (is_wanted(t)) look_up(L, t);
 }
 #endif

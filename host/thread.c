@@ -10,8 +10,7 @@
 #include "pending.h"
 #include "preempt.h"
 
-_Thread_local tl_thread *tl_current
-    __attribute__((tls_model("initial-exec")));
+_Thread_local tl_thread *tl_current __attribute__((tls_model("initial-exec")));
 
 tl_thread *tl_thread_new(tl_interp *in) {
   tl_thread *t = calloc(1, sizeof *t);
@@ -44,7 +43,8 @@ int tl_thread_setname(tl_thread *t, const char *name) {
   return 0;
 }
 
-/* --- the interpreter's list of threads ------------------------------------- */
+/* --- the interpreter's list of threads -------------------------------------
+ */
 
 static TL_GIL void enlist(tl_thread *t) {
   tl_interp *in = t->interp;
@@ -80,7 +80,8 @@ static TL_GIL void delist(tl_thread *t) {
   in->thread_count--;
 }
 
-/* --- registry -------------------------------------------------------------- */
+/* --- registry --------------------------------------------------------------
+ */
 
 void tl_thread_pushanchor(lua_State *L, tl_thread *t) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, t);
@@ -113,7 +114,8 @@ static TL_GIL void unanchor(lua_State *L, tl_thread *t) {
   }
 }
 
-/* --- a thread's life ------------------------------------------------------- */
+/* --- a thread's life -------------------------------------------------------
+ */
 
 /* What a Lua thread does on its OS thread. The function at the bottom of its
  * stack runs inside a protected call: an error without a handler would jump
@@ -121,6 +123,7 @@ static TL_GIL void unanchor(lua_State *L, tl_thread *t) {
 static TL_UNCHECKED void *thread_body(void *arg) {
   tl_thread *t = arg;
   tl_interp *in = t->interp;
+  t->stack_end = (char *)__builtin_frame_address(0) - t->stack_size;
   tl_current = t;
   atomic_store(&t->native_id, os_thread_id());
   tl_gil_acquire(&in->gil, &t->member, TL_WOKEN);
@@ -185,6 +188,7 @@ int tl_thread_start(lua_State *L, tl_thread *t, lua_CFunction main, int anchor,
   lua_xmove(L, co, n);
   t->L = co;
   t->running = co;
+  t->stack_size = stack;
   struct tl_reap *reap = malloc(sizeof *reap);
   tl_thread_ref(t);
   enlist(t);
@@ -229,7 +233,8 @@ void tl_thread_reap(tl_interp *in, bool wait) {
   }
 }
 
-/* --- interruption and blocking calls --------------------------------------- */
+/* --- interruption and blocking calls ---------------------------------------
+ */
 
 void tl_thread_interrupt(tl_thread *t, unsigned what) {
   if (t->state != TL_THREAD_STARTED) return;
@@ -267,6 +272,14 @@ TL_UNCHECKED void tl_block_end(tl_thread *t) {
   tl_gil_acquire(&t->interp->gil, &t->member, TL_OUTSIDE);
   t->blocked_in = NULL;
   if (tl_unlikely(tl_is_pending(t))) tl_preempt_arm(t);
+}
+
+const char *tl_thread_overflowed(const void *address) {
+  const ptrdiff_t near = 64L * 1024;
+  tl_thread *t = tl_current;
+  if (!t || !t->stack_end) return NULL;
+  ptrdiff_t above = (const char *)address - t->stack_end;
+  return above < near && above > -near ? t->name : NULL;
 }
 
 int tl_thread_wakefd(tl_thread *t) {

@@ -29,41 +29,44 @@ typedef enum tl_kill_phase {
 } tl_kill_phase;
 
 struct tl_thread {
-  tl_member member;        /* its part in the GIL */
-  tl_interp *interp;       /* const */
-  tl_thread *next, *prev;  /* GIL: the interpreter's started threads */
-  lua_State *L;            /* GIL: its base state, NULL when finished */
+  tl_member member;            /* its part in the GIL */
+  tl_interp *interp;           /* const */
+  tl_thread *next, *prev;      /* GIL: the interpreter's started threads */
+  lua_State *L;                /* GIL: its base state, NULL when finished */
   lua_State *volatile running; /* owner: the innermost state, never NULL
                                   while attached; read by its handler */
-  atomic_uint pending;     /* TL_PEND_*; set under the GIL or by a handler */
-  tl_thread_state state;   /* GIL */
-  bool daemon;             /* GIL */
-  bool defer_raise;        /* owner: a value is about to be marked for
-                              closing, so no raise at the next instruction */
-  atomic_int refs;         /* the handle's, the running thread's */
-  lua_Integer ident;       /* GIL: 0 before start, never used again */
-  atomic_int native_id;    /* 0 until the new thread has set it */
-  os_thread os_thread;     /* GIL: const once started */
-  char *name;              /* GIL: malloc'd, for reports */
-  char *cancel_message;    /* GIL: malloc'd, NULL none */
-  tl_waitq joiners;        /* GIL */
-  tl_waiter *waiting;      /* GIL: its waiters while it is parked */
-  int waiting_count;       /* GIL */
-  const char *blocked_in;  /* GIL: a call outside, as "read"; NULL none */
-  int64_t blocked_since;   /* GIL: ns */
-  int wakefd;              /* owner: -1 until its first wait for I/O */
-  struct tl_reap *reap;    /* GIL: how its OS thread is joined later */
-  struct {                 /* the preemption hook; owner, and its handler */
+  atomic_uint pending;    /* TL_PEND_*; set under the GIL or by a handler */
+  tl_thread_state state;  /* GIL */
+  bool daemon;            /* GIL */
+  bool defer_raise;       /* owner: a value is about to be marked for
+                             closing, so no raise at the next instruction */
+  atomic_int refs;        /* the handle's, the running thread's */
+  lua_Integer ident;      /* GIL: 0 before start, never used again */
+  atomic_int native_id;   /* 0 until the new thread has set it */
+  os_thread os_thread;    /* GIL: const once started */
+  char *name;             /* GIL: malloc'd, for reports */
+  char *cancel_message;   /* GIL: malloc'd, NULL none */
+  tl_waitq joiners;       /* GIL */
+  tl_waiter *waiting;     /* GIL: its waiters while it is parked */
+  int waiting_count;      /* GIL */
+  const char *blocked_in; /* GIL: a call outside, as "read"; NULL none */
+  int64_t blocked_since;  /* GIL: ns */
+  size_t stack_size;      /* const once started: bytes of C stack */
+  const char *stack_end;  /* owner: lowest address of its C stack; NULL: the
+                             main thread's */
+  int wakefd;             /* owner: -1 until its first wait for I/O */
+  struct tl_reap *reap;   /* GIL: how its OS thread is joined later */
+  struct {                /* the preemption hook; owner, and its handler */
     lua_State *volatile armed; /* the state that has our hook */
     lua_Hook hook;             /* what the state had */
     int mask, count;
-    int64_t left_at;           /* ns of this thread's processor time */
-    volatile bool changing;    /* owner: its handler leaves hooks alone */
+    int64_t left_at;        /* ns of this thread's processor time */
+    volatile bool changing; /* owner: its handler leaves hooks alone */
   } preempt;
-  tl_kill_phase kill_phase; /* owner */
-  lua_State *kill_state;    /* owner: where that __close runs */
-  int kill_depth;           /* owner: call depth of the __close */
-  int64_t kill_deadline;    /* owner: end of the closing time; 0 not begun */
+  tl_kill_phase kill_phase;  /* owner */
+  lua_State *kill_state;     /* owner: where that __close runs */
+  int kill_depth;            /* owner: call depth of the __close */
+  int64_t kill_deadline;     /* owner: end of the closing time; 0 not begun */
   char table_key, state_key; /* their addresses are registry keys */
 };
 
@@ -124,6 +127,10 @@ void tl_block_end(tl_thread *t) TL_GIL_GAIN;
 /* The descriptor that an interrupt of t makes readable, to be polled beside
  * others; opened at first use. Negative errno. */
 int tl_thread_wakefd(tl_thread *t) TL_GIL;
+
+/* The caller's name if 'address' lies about the end of its C stack, where its
+ * guard page is, or NULL. Async-signal-safe. */
+const char *tl_thread_overflowed(const void *address);
 
 /* Joins the OS threads that have ended. */
 void tl_thread_reap(tl_interp *in, bool wait) TL_GIL;

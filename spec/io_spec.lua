@@ -86,7 +86,8 @@ function TestValues.testAFileThatGrowsIsReadOn()
 end
 
 function TestValues.testNumbersAcrossReadsOfAPipe()
-  local pipe <close> = io.popen("printf 12; sleep 0.05; printf '34 0x'; sleep 0.05; printf 'ff -.5e1 x'")
+  local command = "printf 12; sleep 0.05; printf '34 0x'; sleep 0.05; printf 'ff -.5e1 x'"
+  local pipe <close> = io.popen(command)
   local a, b, c, d = pipe:read("n", "n", "n", "n")
   lu.assertEquals({ a, b, c }, { 1234, 255, -5.0 })
   lu.assertNil(d)
@@ -194,7 +195,7 @@ function TestThreads.testClosingAFileInUse()
   blocked("read", thread)
   lu.assertErrorMsgContains("file is in use", reader.close, reader)
   lu.assertErrorMsgContains("file is in use", io.close, reader)
-  lu.assertErrorMsgContains("file is in use", function() local f <close> = reader end)
+  lu.assertErrorMsgContains("file is in use", function() local held <close> = reader end)
   lu.assertEquals(io.type(reader), "file")
   writer:write("line\n"):flush()
   lu.assertEquals(thread:result(60), "line")
@@ -279,7 +280,11 @@ end
 local TestProcesses = {}
 
 function TestProcesses.testAClosedPipeIsAnError()
-  for _, run in ipairs({ function(f) return f() end, function(f) return spawn(f):result(60) end }) do
+  local runs = {
+    function(f) return f() end,
+    function(f) return spawn(f):result(60) end,
+  }
+  for _, run in ipairs(runs) do
     local list = run(function()
       local pipe = io.popen("exec true", "w")
       local ok, message, code

@@ -262,10 +262,11 @@ function TestSwitching.testThePolicyMayChangeAtAnyTime()
   gil.switch_interval(50e-6)
   local _spinning <close> = busy(2)
   local event, stop = threading.Event(), false
-  local waiters = {}
+  local waiters, begun = {}, threading.Barrier(4)
   for i = 1, 3 do
     waiters[i] = spawn(function()
       local n = 0
+      begun:wait()
       while not stop do
         event:wait(0.0005)
         n = n + 1
@@ -273,6 +274,7 @@ function TestSwitching.testThePolicyMayChangeAtAnyTime()
       return n
     end)
   end
+  begun:wait()
   for i = 1, 300 do
     gil.policy(i % 2 == 0 and "fair" or "cpython")
     if i % 3 == 0 then time.sleep(0) end
@@ -282,6 +284,7 @@ function TestSwitching.testThePolicyMayChangeAtAnyTime()
     end
   end
   gil.policy("fair")
+  time.sleep(0.01) -- nobody is left behind: all go on under the last policy
   stop = true
   for _, t in ipairs(waiters) do lu.assertTrue(t:result(LONG) > 0) end
 end

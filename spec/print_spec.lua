@@ -124,8 +124,9 @@ function TestPrint.testAClosedStandardOutputEndsTheProgram()
     local file = assert(io.open(script, "w"))
     file:write(body)
     file:close()
-    local pipe = io.popen(("{ timeout -s KILL 20 '%s' '%s'; echo $? >&3; } 3>&1 | head -n 1 >/dev/null; exit 0")
-      :gsub("3>&1 | head", "3>'" .. script .. ".code' | head"):format(program.path, script))
+    local command = "{ timeout -s KILL 20 '%s' '%s'; echo $? >&3; } 3>'%s.code'"
+      .. " | head -n 1 >/dev/null; exit 0"
+    local pipe = io.popen(command:format(program.path, script, script))
     pipe:close()
     local code = assert(io.open(script .. ".code"))
     lu.assertEquals(code:read("n"), 128 + 13)

@@ -216,6 +216,7 @@ function TestInterrupt:testTwiceEndsTheWaitForACommand()
 end
 
 function TestInterrupt:testTwiceEndsAProgramThatIsStuckInC()
+  if os.getenv("TIDELOCK_SANITIZER") == "thread" then return end -- it holds signals back
   local _, err, code = run_script([[ready()
     string.find(("a"):rep(1 << 16), ("a-"):rep(20) .. "b")]],
     "await 1; kill -INT $pid; sleep 0.4; kill -INT $pid")

@@ -113,6 +113,8 @@ local function compare_classes(module, stub, wrong)
     local ours = is_class_of(module, stub, name)
     if ours and type(metatable) == "table" and metatable.__name == name then
       local there = offered(metatable)
+      local class = type(ours) == "table" and ours or {}
+      for member in pairs(class) do there[member] = true end
       for member in pairs(there) do
         if is_public(member) and not declares(stub, name, member) then
           table.insert(wrong, ("%s:%s has no stub"):format(name, member))

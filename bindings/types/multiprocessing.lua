@@ -9,10 +9,16 @@ local multiprocessing = {}
 --- start, wait for or signal it; elsewhere that is an error.
 ---@class multiprocessing.Process
 ---@field name string at first "Process-N"; may be set
----@field daemon boolean ended when the parent ends, and without children of its own; inherited from the creator; may be set before the start
+--- Ended when the parent ends, and without children of its own; inherited from
+--- the creator; may be set before the start.
+---@field daemon boolean
 ---@field pid integer? nil before the start
----@field exitcode integer? nil while it runs; 0, 1 after an error, the code of os.exit, or -N if signal N ended it
----@field sentinel integer a descriptor that is readable once it has ended, until close; raises before the start
+--- nil while it runs; 0, 1 after an error, the code of os.exit, or -N if signal
+--- N ended it.
+---@field exitcode integer?
+--- A descriptor that is readable once it has ended, until close; raises before
+--- the start.
+---@field sentinel integer
 local Process = {}
 multiprocessing.Process = Process
 

@@ -194,8 +194,8 @@ static void random_use_keeps_all_contents(void **state) {
   } slots[SLOTS];
   tl_alloc *a = *state;
   uint64_t random = 20240229;
-  if (getenv("TIDELOCK_SEED"))
-    random = strtoull(getenv("TIDELOCK_SEED"), NULL, 10);
+  const char *seed = getenv("TIDELOCK_SEED");
+  if (seed) random = strtoull(seed, NULL, 10);
   print_message("seed: TIDELOCK_SEED=%llu\n", (unsigned long long)random);
   size_t used = 0;
   for (int step = 0; step < STEPS; step++) {

@@ -118,6 +118,20 @@ for name, text in pairs(recursions) do
   end
 end
 
+-- What C modules take is not Lua's to count: the end of the stack is reported.
+function TestDeepRecursion.testTheEndOfTheStackIsReported()
+  if (os.getenv("TIDELOCK_SANITIZER") or "") ~= "" then return end -- which report it
+  local _, err, code = program.eval([[
+    local lpeg, threading = require("lpeg"), require("threading")
+    local function nest()
+      return lpeg.Cmt(lpeg.P("a"), function() return nest() end):match("a")
+    end
+    threading.Thread({ target = nest, name = "deep" }):start():join()
+  ]], { timeout = LONG })
+  lu.assertEquals(code, -11)
+  lu.assertStrContains(err, "C stack overflow in thread deep")
+end
+
 -- The smallest stack is refused below what Lua's limits need.
 function TestDeepRecursion.testASmallerStackIsRefused()
   lu.assertErrorMsgContains("stack size", threading.Thread,

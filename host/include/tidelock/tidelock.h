@@ -54,6 +54,11 @@ TL_API int tl_interrupt(tl_interp *in);
  * point. From any thread or signal handler. */
 TL_API void tl_request_dump(tl_interp *in);
 
+/* For a handler of SIGSEGV on the alternate stack (every thread that the
+ * interpreter starts has one): the name of the calling thread if 'address',
+ * where the fault was, lies about the end of its C stack; or NULL. */
+TL_API const char *tl_overflowed(const void *address);
+
 /* (GIL) Gives the GIL up around a call that may block and touches no Lua, and
  * takes it again. errno is kept. */
 TL_API void tl_unlock(lua_State *L);
