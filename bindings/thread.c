@@ -154,7 +154,8 @@ static TL_GIL int thread_new(lua_State *L) {
   }
   size_t stack = lua_isnil(L, STACK) ? 0 : check_stack_size(L, STACK);
   tl_interp *in = tl_interp_of(L);
-  /* Lua would not run the finalizer of an object made in its last collection. */
+  /* Lua would not run the finalizer of an object made in its last collection.
+   */
   if (in->closing)
     return luaL_error(L, "can't create a thread: the interpreter is closing");
   Thread *th = push_handle(L, NULL);

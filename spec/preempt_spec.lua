@@ -178,11 +178,13 @@ function TestSwitching.testUnderTheOtherPolicyItWaitsAnInterval()
   gil.policy("cpython")
   gil.switch_interval(0.05)
   local _spinning <close> = busy(1)
-  time.sleep(0.001)
-  local start = time.monotonic()
-  for _ = 1, 4 do time.sleep(0.001) end
-  local took = time.monotonic() - start
-  lu.assertTrue(took >= 4 * 0.05 * 0.6, took)
+  local longest = 0 -- the busy one need not run during each of them
+  for _ = 1, 20 do
+    local start = time.monotonic()
+    time.sleep(0.001)
+    longest = math.max(longest, time.monotonic() - start)
+  end
+  lu.assertTrue(longest >= 0.05 * 0.6, longest)
 end
 
 -- 216
