@@ -437,12 +437,12 @@ static TL_GIL int thread_tostring(lua_State *L) {
 
 /* The new thread tells its id when it first runs: a moment at most. */
 static TL_GIL int32_t native_id(tl_thread *t) {
-  while (t->state == TL_THREAD_STARTED && !atomic_load(&t->native_id)) {
+  while (t->state == TL_THREAD_STARTED && !atomic_load(&t->member.thread)) {
     tl_block_begin(tl_self(), "start");
     sched_yield();
     tl_block_end(tl_self());
   }
-  return atomic_load(&t->native_id);
+  return atomic_load(&t->member.thread);
 }
 
 static TL_GIL void push_id(lua_State *L, lua_Integer id) {

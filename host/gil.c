@@ -31,13 +31,15 @@ enum { GRANTED = 1, NUDGED = 2, SLEEPING = 4 }; /* bits of a member's word */
 
 /* How long a waiter looks before it sleeps: what a sleep and wake-up across
  * processors costs, and then some. */
-#define SPIN_GRANT 40000 /* ns: for the lock, which comes (back) soon */
+#define SPIN_GRANT 60000 /* ns: for the lock, which comes (back) soon */
 #define SPIN_PARK 12000  /* ns: for another member's wake-up */
 #define CHATTY 10        /* intervals for which those from outside go first */
-#define SPARED 40000     /* ns at most before the next one may ask */
+#define SPARED 30000     /* ns at most before the next one may ask */
+#define STAY 25000       /* ns at most with I/O while others wait */
+#define ASK_AGAIN 60000  /* ns: a signal takes up to 30 us */
 #define SPIN_REST 32     /* parks without a look, after looks in vain */
 
-int tl_gil_init(tl_gil *g, void (*ask)(tl_member *)) {
+int tl_gil_init(tl_gil *g, void (*ask)(pid_t)) {
   memset(g, 0, sizeof *g);
   int err = os_mutex_init(&g->mu);
   if (err) return err;
@@ -57,9 +59,12 @@ int tl_gil_share(tl_gil *g) {
   return tl_ticker_start(g);
 }
 
-void tl_member_init(tl_member *m, void *owner) {
+void tl_member_init(tl_member *m) {
   memset(m, 0, sizeof *m);
-  m->owner = owner;
+}
+
+void tl_member_begin(tl_member *m) {
+  atomic_store(&m->thread, os_thread_id());
 }
 
 tl_member *tl_gil_holder(const tl_gil *g) {
@@ -146,8 +151,8 @@ static void set_bits(tl_member *m, unsigned bits) {
 }
 
 /* Makes the first in turn the holder, puts m (NULL: nobody) behind the others,
- * and releases the mutex. Somebody must be queued. Returns its class. */
-static tl_gil_class hand_over(tl_gil *g, tl_member *m, int64_t now) {
+ * and releases the mutex. Somebody must be queued. */
+static void hand_over(tl_gil *g, tl_member *m, int64_t now) {
   tl_gil_class class;
   tl_member *next = dequeue(g, now, &class);
   /* Who gives way to one from outside goes on with its slice afterwards. */
@@ -156,6 +161,10 @@ static tl_gil_class hand_over(tl_gil *g, tl_member *m, int64_t now) {
   else if (m)
     enqueue(g, m, TL_PREEMPTED, now);
   g->turn_since = now;
+  /* Whoever gave way may run for as long as it was away before one from outside
+   * asks again: so half of its speed is left to it. */
+  int64_t away = class == TL_PREEMPTED ? now - next->queued_at : 0;
+  g->spared_until = now + (away < SPARED ? away : SPARED);
   atomic_store_explicit(&g->holder_cpu,
                         atomic_load_explicit(&next->cpu, memory_order_relaxed),
                         memory_order_relaxed);
@@ -166,7 +175,6 @@ static tl_gil_class hand_over(tl_gil *g, tl_member *m, int64_t now) {
   unsigned was = atomic_fetch_or(&next->word, GRANTED);
   os_mutex_unlock(&g->mu);
   if (was & SLEEPING) os_word_wake(&next->word);
-  return class;
 }
 
 /* Takes the lock if it is free, else notes that somebody waits. */
@@ -183,11 +191,19 @@ static bool take_or_mark(tl_gil *g, tl_member *m) {
   }
 }
 
-void tl_gil_ask(tl_gil *g, bool again) {
+/* A signal across processors can take its sender 20 us: the mutex is not held
+ * for so long, since the holder needs it next. Whoever is to follow is woken
+ * as well: it is awake and looks when the holder gives way. */
+void tl_gil_ask(tl_gil *g) {
   tl_member *holder = tl_gil_holder(g);
-  if (!holder) return;
-  if (atomic_exchange(&holder->drop_request, true) && !again) return;
-  g->ask(holder);
+  tl_member *next = g->queues[turn_of(g, os_now())].first;
+  pid_t thread = holder ? atomic_load(&holder->thread) : 0;
+  if (holder) atomic_store(&holder->drop_request, true);
+  bool asleep = next && (atomic_load(&next->word) & SLEEPING);
+  if (asleep) atomic_fetch_or(&next->word, NUDGED);
+  os_mutex_unlock(&g->mu);
+  if (asleep) os_word_wake(&next->word); /* if it is gone, nobody */
+  if (thread) g->ask(thread);
 }
 
 /* --- waiting ---------------------------------------------------------------
@@ -201,12 +217,11 @@ static int note_cpu(tl_member *m) {
 
 /* Looks for a moment whether one of the bits is set: but not when the holder
  * was last seen, or waited, on this very processor. */
-static bool spin(tl_gil *g, tl_member *m, int64_t limit) {
+static bool spin(tl_gil *g, tl_member *m, int64_t end) {
   if (!g->may_spin ||
       atomic_load_explicit(&g->holder_cpu, memory_order_relaxed) ==
           os_cpu_current())
     return false;
-  int64_t end = os_now() + limit;
   do {
     for (int i = 0; i < 16; i++) {
       if (atomic_load_explicit(&m->word, memory_order_relaxed)) return true;
@@ -239,35 +254,47 @@ static bool is_cast_out(tl_gil *g, tl_member *m) {
   return out;
 }
 
-/* Whoever gave way to one from outside may run for as long as it was away
- * before the next one asks: so half of its speed is left to it. */
-static bool is_spared(tl_gil *g, int64_t now) {
-  return now < g->spared_until;
-}
-
-static void ask_again(tl_gil *g, tl_member *m) {
-  int64_t now = os_now();
+/* One back from outside asks the holder, but for one that is spared. Returns
+ * when it is to do so again: a request that comes while the holder is on its
+ * way out of the hook in which it gave way before is lost. '*gap' is how long
+ * it has for an answer, twice as long each time. */
+static int64_t ask(tl_gil *g, tl_member *m, int64_t now, int64_t *gap) {
   os_mutex_lock(&g->mu);
-  if (m->queued && !is_spared(g, now)) tl_gil_ask(g, true);
+  bool may = m->queued && m->class == TL_OUTSIDE;
+  int64_t spared_until = g->spared_until;
+  const tl_member *holder = tl_gil_holder(g);
+  if (holder && (atomic_load(&((tl_member *)holder)->word) & GRANTED))
+    spared_until = now + SPARED / 8; /* it has not come yet */
+  if (may && now >= spared_until) {
+    tl_gil_ask(g);
+    int64_t next = now + *gap;
+    if (*gap < atomic_load(&g->interval)) *gap *= 2;
+    return next;
+  }
   os_mutex_unlock(&g->mu);
+  return may ? spared_until : OS_FOREVER;
 }
 
 /* A queued member waits until the lock is handed to it; false if the policy
- * changed and it is to be acquired otherwise. A request can come while the
- * holder is still on its way out of the hook that gave way before, and is lost
- * then; so one back from outside repeats it, at longer and longer times. */
+ * changed and it is to be acquired otherwise. */
 static bool await_grant(tl_gil *g, tl_member *m, tl_gil_class why) {
-  int64_t patience = SPIN_GRANT / 8;
+  int64_t ask_at = why == TL_OUTSIDE ? 0 : OS_FOREVER, gap = ASK_AGAIN;
+  int64_t spin_end = os_deadline(SPIN_GRANT);
   for (;;) {
-    for (int i = 0; i < 8 && !spin(g, m, SPIN_GRANT / 8); i++)
-      if (why == TL_OUTSIDE && g->may_spin) ask_again(g, m);
     unsigned word = atomic_exchange(&m->word, 0);
     if (word & GRANTED) return true;
-    if ((word & NUDGED) && is_cast_out(g, m)) return false;
-    if (doze(m, why == TL_OUTSIDE ? os_deadline(patience) : OS_FOREVER))
+    int64_t now = os_now();
+    if (word & NUDGED) {
+      if (is_cast_out(g, m)) return false;
+      spin_end = now + SPIN_GRANT; /* its turn comes: tl_gil_ask */
+    }
+    if (now >= ask_at) {
+      ask_at = ask(g, m, now, &gap);
+      spin_end = now + SPIN_GRANT;
+    }
+    if (now < spin_end && spin(g, m, ask_at < spin_end ? ask_at : spin_end))
       continue;
-    ask_again(g, m);
-    if (patience < atomic_load(&g->interval)) patience *= 2;
+    if (os_now() < ask_at) doze(m, ask_at);
   }
 }
 
@@ -324,7 +351,6 @@ static enum queued queue_up(tl_gil *g, tl_member *m, tl_gil_class why,
     result = TAKEN;
   } else {
     enqueue(g, m, why, now);
-    if (why == TL_OUTSIDE && !is_spared(g, now)) tl_gil_ask(g, false);
   }
   os_mutex_unlock(&g->mu);
   return result;
@@ -388,14 +414,6 @@ static bool yield_cpython(tl_gil *g, tl_member *m, bool asked) {
   return true;
 }
 
-/* m is back, after others from outside had the lock since 'then'. */
-static void spare(tl_gil *g, tl_member *m, int64_t then) {
-  int64_t away = m->acquired_at - then;
-  os_mutex_lock(&g->mu);
-  g->spared_until = m->acquired_at + (away < SPARED ? away : SPARED);
-  os_mutex_unlock(&g->mu);
-}
-
 bool tl_gil_yield(tl_gil *g, tl_member *m) {
   bool asked = atomic_exchange(&m->drop_request, false);
   if (!is_fair(g)) return yield_cpython(g, m, asked);
@@ -405,16 +423,21 @@ bool tl_gil_yield(tl_gil *g, tl_member *m) {
   m->stats.held_time += now - m->acquired_at;
   os_mutex_lock(&g->mu);
   atomic_store_explicit(&m->drop_request, false, memory_order_relaxed);
-  bool to_outside = hand_over(g, m, now) == TL_OUTSIDE;
+  hand_over(g, m, now);
   if (await_grant(g, m, TL_PREEMPTED))
     taken(g, m, now);
   else
     acquire(g, m, TL_PREEMPTED);
-  if (to_outside) spare(g, m, now);
   /* Who asked meanwhile is not served at the very next instruction, which may
    * be in the middle of an "n = n + 1", but asks again. */
   atomic_store_explicit(&m->drop_request, false, memory_order_relaxed);
   return true;
+}
+
+bool tl_gil_overstays(const tl_gil *g, const tl_member *m) {
+  tl_gil *gil = (tl_gil *)g;
+  return (atomic_load(&gil->holder) & WAITERS) &&
+         os_now() - m->acquired_at > STAY;
 }
 
 /* Members that wake each other in turn are quicker if they look a moment
@@ -503,6 +526,7 @@ void tl_gil_forked(tl_gil *g) {
 }
 
 void tl_gil_after_fork(tl_gil *g, tl_member *m) {
+  tl_member_begin(m);
   memset(g->queues, 0, sizeof g->queues);
   memset(&g->ticker, 0, sizeof g->ticker);
   g->sleepers = 0;

@@ -40,13 +40,13 @@ struct tl_member {
   tl_gil_class class;       /* mu: why it is, or was last, queued */
   bool queued;              /* mu */
   bool asleep;              /* GIL: parked, nobody has woken it yet */
+  atomic_int thread;        /* kernel's id of its thread; 0: not begun */
   atomic_int cpu;           /* where it ran or began to wait: a hint */
   int spin_rest;            /* own: parks left without a look before */
   int64_t queued_at;        /* mu; ns */
   int64_t acquired_at;      /* the holder's; ns */
   tl_member *next;          /* mu, while queued */
   tl_gil_stats stats;       /* the holder's */
-  void *owner;              /* const: whose member it is, for 'ask' */
 };
 
 struct tl_gil {
@@ -54,16 +54,16 @@ struct tl_gil {
   os_mutex mu;
   struct tl_gil_queue {
     tl_member *first, *last;
-  } queues[TL_CLASSES];           /* mu */
-  int64_t spared_until;           /* mu: ns, nobody asks at once before */
-  int64_t turn_since;             /* mu: ns, begin of the current interval */
-  tl_member *last_holder;         /* the holder's */
-  atomic_int holder_cpu;          /* where it was taken: a hint for spinning */
-  atomic_llong interval;          /* ns */
-  atomic_int policy;              /* tl_gil_policy */
-  bool may_spin;                  /* const: several processors */
-  void (*ask)(tl_member *holder); /* const; called under mu */
-  struct tl_gil_ticker {          /* gil_ticker.c */
+  } queues[TL_CLASSES];      /* mu */
+  int64_t spared_until;      /* mu: ns, nobody asks at once before */
+  int64_t turn_since;        /* mu: ns, begin of the current interval */
+  tl_member *last_holder;    /* the holder's */
+  atomic_int holder_cpu;     /* where it was taken: a hint for spinning */
+  atomic_llong interval;     /* ns */
+  atomic_int policy;         /* tl_gil_policy */
+  bool may_spin;             /* const: several processors */
+  void (*ask)(pid_t holder); /* const; called without mu */
+  struct tl_gil_ticker {     /* gil_ticker.c */
     os_thread thread;
     atomic_uint word;   /* what it sleeps on */
     bool running;       /* GIL */
@@ -75,11 +75,15 @@ struct tl_gil {
   uint64_t switches; /* mu */
 };
 
-/* 'ask' gets a member that holds the lock and makes it call tl_gil_yield
- * soon; it may be called again while the request stands. */
-int tl_gil_init(tl_gil *g, void (*ask)(tl_member *holder));
+/* 'ask' gets the thread of the member that holds the lock, or did a moment
+ * ago, and makes it call tl_gil_yield soon; it may be called again while the
+ * request stands. */
+int tl_gil_init(tl_gil *g, void (*ask)(pid_t holder));
 void tl_gil_destroy(tl_gil *g);
-void tl_member_init(tl_member *m, void *owner);
+void tl_member_init(tl_member *m);
+
+/* By the member's thread, before it acquires for the first time. */
+void tl_member_begin(tl_member *m);
 
 /* Before a second member takes part. 0 or negative errno; repeatable. */
 int tl_gil_share(tl_gil *g) TL_GIL;
@@ -93,6 +97,11 @@ void tl_gil_release(tl_gil *g, tl_member *m) TL_GIL_LOSE;
 /* Gives way if somebody waits, and takes the lock again. True if it changed
  * hands meanwhile. */
 bool tl_gil_yield(tl_gil *g, tl_member *m) TL_GIL;
+
+/* The holder has had the lock for a moment and others wait: one about to look
+ * whether it has to wait for I/O had better give way first. Else it would keep
+ * them out for a whole interval whenever its partner is quick. */
+bool tl_gil_overstays(const tl_gil *g, const tl_member *m) TL_GIL;
 
 /* Gives the lock up and sleeps until tl_gil_wake, tl_gil_nudge or the
  * deadline; returns with the lock held. May return early. */
@@ -115,18 +124,18 @@ void tl_gil_add_stats(const tl_gil *g, const tl_member *m, tl_gil_stats *sum);
 /* How long the others wait before the holder is asked, in ns, at least 1. */
 void tl_gil_set_interval(tl_gil *g, int64_t interval);
 
-/* Under the mutex: somebody is queued; asks the holder to give way, also if it
- * has been asked before. */
+/* Under the mutex: somebody is queued. */
 bool tl_gil_wanted(const tl_gil *g);
-void tl_gil_ask(tl_gil *g, bool again);
+
+/* Under the mutex, which it releases: asks the holder to give way. */
+void tl_gil_ask(tl_gil *g);
 
 bool tl_gil_held(const tl_gil *g, const tl_member *m);
 
 /* Nobody holds it, or somebody else does; for a handler or a report. */
 tl_member *tl_gil_holder(const tl_gil *g);
 
-/* Around a fork by the holder. Meanwhile no request is on its way to it: within
- * pthread_kill a lock of its own is held, which the child would find taken. */
+/* Around a fork by the holder: the queue is whole in the child. */
 void tl_gil_before_fork(tl_gil *g);
 void tl_gil_forked(tl_gil *g); /* in the parent */
 

@@ -37,9 +37,8 @@ bool tl_cpython_acquire(tl_gil *g, tl_member *m) {
     os_mutex_lock(&g->mu);
     g->sleepers--;
     if (!woken && !is_free(g) && g->switches == seen) {
-      tl_member *holder = tl_gil_holder(g);
-      atomic_store(&holder->drop_request, true);
-      g->ask(holder);
+      tl_gil_ask(g);
+      os_mutex_lock(&g->mu);
     }
   }
   if (g->last_holder != m) g->switches++;

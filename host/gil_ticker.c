@@ -24,8 +24,10 @@ static TL_UNCHECKED void *run(void *arg) {
       if (now < due) {
         next = due;
       } else {
-        tl_gil_ask(g, true);
         g->turn_since = now;
+        tl_gil_ask(g);
+        os_mutex_lock(&g->mu);
+        continue;
       }
     } else if (now - wanted_at > REST_AFTER) {
       g->ticker.resting = true;

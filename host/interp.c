@@ -46,6 +46,7 @@ TL_UNCHECKED tl_interp *tl_interp_open(void) {
   *(tl_interp **)lua_getextraspace(in->L) = in;
   tl_thread *t = tl_thread_new(in);
   if (!t || tl_thread_setname(t, "MainThread") < 0) goto no_thread;
+  tl_member_begin(&t->member);
   tl_gil_acquire(&in->gil, &t->member, TL_OUTSIDE);
   tl_thread_adopt(t, in->L);
   in->main = t;

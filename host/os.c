@@ -178,8 +178,10 @@ bool os_thread_tryjoin(os_thread t) {
   return pthread_tryjoin_np(t, NULL) == 0;
 }
 
-void os_thread_signal(os_thread t, int signal) {
-  pthread_kill(t, signal);
+/* Not pthread_kill: that one needs a thread that has not been joined, and holds
+ * a lock meanwhile that the child of a fork would find taken. */
+void os_thread_signal(pid_t id, int signal) {
+  syscall(SYS_tgkill, getpid(), id, signal);
 }
 
 void os_thread_name(const char *name) {

@@ -65,7 +65,8 @@ int os_thread_start(os_thread *t, size_t stack, int open, void *(*body)(void *),
                     void *arg);
 void os_thread_join(os_thread t);    /* waits for its end */
 bool os_thread_tryjoin(os_thread t); /* true: it had ended */
-void os_thread_signal(os_thread t, int signal);
+/* To a thread of this process; to none if it has ended. Async-signal-safe. */
+void os_thread_signal(pid_t id, int signal);
 void os_thread_name(const char *name); /* this thread's, cut to 15 bytes */
 
 /* Makes timed waits of this thread, and of those that it starts, exact instead

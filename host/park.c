@@ -197,10 +197,14 @@ bool tl_observe(tl_thread *t, lua_State *L, tl_waiter *w, tl_waitq **q, int n,
 }
 
 int tl_wait_fd(lua_State *L, int fd, short events, int64_t deadline) {
+  tl_thread *t = tl_self();
+  if (deadline != 0 && tl_gil_overstays(&t->interp->gil, &t->member)) {
+    tl_block_begin(t, "read");
+    tl_block_end(t);
+  }
   int ready = os_poll(fd, events, -1, 0);
   if (ready != 0 || deadline == 0) return ready;
   if (tl_in_finalizer(L)) return luaL_error(L, "cannot wait in a finalizer");
-  tl_thread *t = tl_self();
   int wake = tl_thread_wakefd(t);
   if (wake < 0) return wake;
   do {

@@ -169,15 +169,14 @@ void tl_preempt_poke(tl_thread *t) {
   if (t == tl_current)
     on_signal(tl_preempt_signal());
   else
-    os_thread_signal(t->os_thread, tl_preempt_signal());
+    os_thread_signal(atomic_load(&t->member.thread), tl_preempt_signal());
 }
 
-void tl_preempt_ask(tl_member *holder) {
+void tl_preempt_ask(pid_t holder) {
 #ifdef TL_HOOK_COUNTING
   (void)holder; /* its hook looks at drop_request */
 #else
-  tl_thread *t = holder->owner;
-  os_thread_signal(t->os_thread, tl_preempt_signal());
+  os_thread_signal(holder, tl_preempt_signal());
 #endif
 }
 

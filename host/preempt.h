@@ -10,8 +10,8 @@
 int tl_preempt_install(void);
 int tl_preempt_signal(void); /* its number, 0 when hooks count instead */
 
-/* gil.h's 'ask': the member is made to call tl_gil_yield soon. */
-void tl_preempt_ask(tl_member *holder);
+/* gil.h's 'ask': the holder is made to call tl_gil_yield soon. */
+void tl_preempt_ask(pid_t holder);
 
 /* Makes t, which is the caller or does not hold the GIL, look up at its next
  * instruction. */

@@ -15,7 +15,7 @@ _Thread_local tl_thread *tl_current __attribute__((tls_model("initial-exec")));
 tl_thread *tl_thread_new(tl_interp *in) {
   tl_thread *t = calloc(1, sizeof *t);
   if (!t) return NULL;
-  tl_member_init(&t->member, t);
+  tl_member_init(&t->member);
   t->interp = in;
   t->wakefd = -1;
   t->joiners.what = "thread";
@@ -125,7 +125,7 @@ static TL_UNCHECKED void *thread_body(void *arg) {
   tl_interp *in = t->interp;
   t->stack_end = (char *)__builtin_frame_address(0) - t->stack_size;
   tl_current = t;
-  atomic_store(&t->native_id, os_thread_id());
+  tl_member_begin(&t->member);
   tl_gil_acquire(&in->gil, &t->member, TL_WOKEN);
   lua_State *L = t->L;
   if (t->name) os_thread_name(t->name);
@@ -161,8 +161,6 @@ void tl_thread_leave(tl_thread *t) {
 void tl_thread_adopt(tl_thread *t, lua_State *L) {
   t->L = L;
   t->running = L;
-  t->os_thread = pthread_self();
-  atomic_store(&t->native_id, os_thread_id());
   tl_current = t;
   enlist(t);
 }
@@ -207,7 +205,6 @@ int tl_thread_start(lua_State *L, tl_thread *t, lua_CFunction main, int anchor,
     tl_thread_unref(t);
     return err;
   }
-  t->os_thread = reap->thread;
   t->reap = reap;
   return 0;
 }
@@ -308,9 +305,7 @@ void tl_threads_after_fork(tl_thread *me) {
   in->reap = NULL;
   os_close(me->wakefd);
   me->wakefd = -1;
-  me->os_thread = pthread_self();
   me->reap = NULL;
-  atomic_store(&me->native_id, os_thread_id());
   atomic_store(&me->pending, 0);
   in->main = me;
   in->forked = true;

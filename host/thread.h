@@ -42,8 +42,6 @@ struct tl_thread {
                              closing, so no raise at the next instruction */
   atomic_int refs;        /* the handle's, the running thread's */
   lua_Integer ident;      /* GIL: 0 before start, never used again */
-  atomic_int native_id;   /* 0 until the new thread has set it */
-  os_thread os_thread;    /* GIL: const once started */
   char *name;             /* GIL: malloc'd, for reports */
   char *cancel_message;   /* GIL: malloc'd, NULL none */
   tl_waitq joiners;       /* GIL */

@@ -13,20 +13,22 @@
 
 #define MS 1000000LL
 #define LONG (60000 * MS)
+#define ASLEEP 4u /* a member's word in gil.c: sleeps, no grant */
 
 static tl_gil gil;
 static tl_member self;
 static atomic_int asked; /* how often the callback ran */
 
-static void ask(tl_member *holder) {
-  (void)holder;
+static void ask(pid_t holder) {
+  assert_true(holder > 0);
   atomic_fetch_add(&asked, 1);
 }
 
 static TL_UNCHECKED int setup(void **state) {
   (void)state;
   if (tl_gil_init(&gil, ask) < 0) return -1;
-  tl_member_init(&self, NULL);
+  tl_member_init(&self);
+  tl_member_begin(&self);
   atomic_store(&asked, 0);
   tl_gil_acquire(&gil, &self, TL_OUTSIDE);
   return tl_gil_share(&gil);
@@ -61,7 +63,7 @@ static char order[16]; /* GIL: letters of those that got it */
 static int count;      /* GIL */
 
 static void start(actor *a, void *(*body)(void *)) {
-  tl_member_init(&a->member, a);
+  tl_member_init(&a->member);
   atomic_store(&a->turns, 0);
   atomic_store(&a->done, false);
   assert_int_equal(pthread_create(&a->thread, NULL, body, a), 0);
@@ -80,6 +82,7 @@ static bool is_queued(actor *a) {
 
 static TL_UNCHECKED void *take_once(void *arg) {
   actor *a = arg;
+  tl_member_begin(&a->member);
   tl_gil_acquire(&gil, &a->member, a->class);
   order[count++] = a->letter;
   tl_gil_release(&gil, &a->member);
@@ -175,8 +178,86 @@ static TL_UNCHECKED void requests_come_in_time(void **state) {
   join(&a);
 }
 
+/* One back from outside leaves whoever gave way to it alone for a moment. */
+static TL_UNCHECKED void the_displaced_is_spared(void **state) {
+  (void)state;
+  actor a = {.class = TL_OUTSIDE};
+  tl_gil_set_interval(&gil, LONG);
+  start(&a, take_once);
+  while (atomic_load(&asked) == 0)
+    wait_a_little();
+  int64_t begin = os_now();
+  assert_true(tl_gil_yield(&gil, &self));
+  int64_t away = os_now() - begin;
+  assert_in_range(gil.spared_until, begin + 1, os_now() + away);
+  join(&a);
+}
+
+static TL_UNCHECKED void only_a_holder_with_waiters_overstays(void **state) {
+  (void)state;
+  actor a = {.class = TL_PREEMPTED};
+  tl_gil_set_interval(&gil, LONG);
+  wait_a_little();
+  assert_false(tl_gil_overstays(&gil, &self));
+  start(&a, take_once);
+  while (!is_queued(&a))
+    wait_a_little();
+  wait_a_little();
+  assert_true(tl_gil_overstays(&gil, &self));
+  assert_true(tl_gil_yield(&gil, &self));
+  assert_false(tl_gil_overstays(&gil, &self));
+  join(&a);
+}
+
+/* A member without a thread, as one that is asleep and has been woken. */
+static TL_UNCHECKED void enqueue_sleeper(tl_member *sleeper) {
+  tl_member_init(sleeper);
+  atomic_store(&sleeper->word, ASLEEP);
+  sleeper->asleep = true;
+  tl_gil_wake(&gil, sleeper);
+}
+
+static TL_UNCHECKED void release_as_sleeper(tl_member *sleeper) {
+  tl_gil_release(&gil, &self);
+  assert_ptr_equal(tl_gil_holder(&gil), sleeper);
+  tl_gil_acquire(&gil, sleeper, TL_OUTSIDE);
+  tl_gil_release(&gil, sleeper);
+  tl_gil_acquire(&gil, &self, TL_OUTSIDE);
+}
+
+/* While the one to whom the lock was handed is still waking up, one back from
+ * outside is served; the other keeps its turn. */
+static TL_UNCHECKED void an_unseen_grant_is_taken_back(void **state) {
+  (void)state;
+  tl_member sleeper;
+  tl_gil_set_interval(&gil, LONG);
+  enqueue_sleeper(&sleeper);
+  tl_gil_release(&gil, &self);
+  assert_ptr_equal(tl_gil_holder(&gil), &sleeper);
+  tl_gil_acquire(&gil, &self, TL_OUTSIDE);
+  assert_ptr_equal(tl_gil_holder(&gil), &self);
+  assert_true(sleeper.queued);
+  release_as_sleeper(&sleeper);
+}
+
+/* The one to follow is woken when the holder is asked to give way. */
+static TL_UNCHECKED void the_next_is_woken_with_the_request(void **state) {
+  (void)state;
+  tl_member sleeper;
+  tl_gil_set_interval(&gil, LONG);
+  enqueue_sleeper(&sleeper);
+  assert_int_equal(atomic_load(&sleeper.word), ASLEEP);
+  tl_gil_set_interval(&gil, MS);
+  while (atomic_load(&asked) == 0)
+    wait_a_little();
+  assert_int_not_equal(atomic_load(&sleeper.word), ASLEEP);
+  assert_true(sleeper.queued);
+  release_as_sleeper(&sleeper);
+}
+
 static TL_UNCHECKED void *increment(void *arg) {
   actor *a = arg;
+  tl_member_begin(&a->member);
   for (int i = 0; i < 5000; i++) {
     tl_gil_acquire(&gil, &a->member, a->class);
     int seen = count;
@@ -215,6 +296,7 @@ static TL_UNCHECKED void one_at_a_time(void **state) {
 
 static TL_UNCHECKED void *sleep_until_woken(void *arg) {
   actor *a = arg;
+  tl_member_begin(&a->member);
   tl_gil_acquire(&gil, &a->member, TL_OUTSIDE);
   count++;
   tl_gil_sleep(&gil, &a->member, OS_FOREVER);
@@ -278,6 +360,7 @@ static TL_UNCHECKED void a_sleep_ends_at_its_deadline(void **state) {
 /* Spins like a script, and gives way when it is asked to. */
 static TL_UNCHECKED void *spin(void *arg) {
   actor *a = arg;
+  tl_member_begin(&a->member);
   tl_gil_acquire(&gil, &a->member, TL_OUTSIDE);
   while (!atomic_load(&stop)) {
     atomic_fetch_add(&a->turns, 1);
@@ -290,6 +373,7 @@ static TL_UNCHECKED void *spin(void *arg) {
 /* Comes back from outside all the time. */
 static TL_UNCHECKED void *chat(void *arg) {
   actor *a = arg;
+  tl_member_begin(&a->member);
   while (!atomic_load(&stop)) {
     tl_gil_acquire(&gil, &a->member, TL_OUTSIDE);
     atomic_fetch_add(&a->turns, 1);
@@ -361,6 +445,10 @@ int main(void) {
       TEST(fair_serves_by_class),
       TEST(the_overdue_go_first),
       TEST(requests_come_in_time),
+      TEST(the_displaced_is_spared),
+      TEST(only_a_holder_with_waiters_overstays),
+      TEST(an_unseen_grant_is_taken_back),
+      TEST(the_next_is_woken_with_the_request),
       TEST(one_at_a_time),
       TEST(a_sleeper_goes_on_when_woken_or_nudged),
       TEST(a_sleep_ends_at_its_deadline),
