@@ -151,8 +151,8 @@ static void set_bits(tl_member *m, unsigned bits) {
 }
 
 /* Makes the first in turn the holder, puts m (NULL: nobody) behind the others,
- * and releases the mutex. Somebody must be queued. */
-static void hand_over(tl_gil *g, tl_member *m, int64_t now) {
+ * and releases the mutex. Somebody must be queued. Returns its class. */
+static tl_gil_class hand_over(tl_gil *g, tl_member *m, int64_t now) {
   tl_gil_class class;
   tl_member *next = dequeue(g, now, &class);
   /* Who gives way to one from outside goes on with its slice afterwards. */
@@ -175,6 +175,7 @@ static void hand_over(tl_gil *g, tl_member *m, int64_t now) {
   unsigned was = atomic_fetch_or(&next->word, GRANTED);
   os_mutex_unlock(&g->mu);
   if (was & SLEEPING) os_word_wake(&next->word);
+  return class;
 }
 
 /* Takes the lock if it is free, else notes that somebody waits. */
@@ -275,22 +276,30 @@ static int64_t ask(tl_gil *g, tl_member *m, int64_t now, int64_t *gap) {
   return may ? spared_until : OS_FOREVER;
 }
 
-/* A queued member waits until the lock is handed to it; false if the policy
- * changed and it is to be acquired otherwise. */
-static bool await_grant(tl_gil *g, tl_member *m, tl_gil_class why) {
+/* When a spin that begins now is to end: where threads change often, those that
+ * look must not keep the others from the processors. */
+static int64_t spin_until(tl_gil *g, int64_t now) {
+  int64_t eighth = atomic_load(&g->interval) / 8;
+  return now + (eighth < SPIN_GRANT ? eighth : SPIN_GRANT);
+}
+
+/* A queued member waits until the lock is handed to it, looking for it until
+ * 'spin_end'; false if the policy changed and it is to be acquired otherwise.
+ */
+static bool await_grant(tl_gil *g, tl_member *m, tl_gil_class why,
+                        int64_t spin_end) {
   int64_t ask_at = why == TL_OUTSIDE ? 0 : OS_FOREVER, gap = ASK_AGAIN;
-  int64_t spin_end = os_deadline(SPIN_GRANT);
   for (;;) {
     unsigned word = atomic_exchange(&m->word, 0);
     if (word & GRANTED) return true;
     int64_t now = os_now();
     if (word & NUDGED) {
       if (is_cast_out(g, m)) return false;
-      spin_end = now + SPIN_GRANT; /* its turn comes: tl_gil_ask */
+      spin_end = spin_until(g, now); /* its turn comes: tl_gil_ask */
     }
     if (now >= ask_at) {
       ask_at = ask(g, m, now, &gap);
-      spin_end = now + SPIN_GRANT;
+      spin_end = spin_until(g, now);
     }
     if (now < spin_end && spin(g, m, ask_at < spin_end ? ask_at : spin_end))
       continue;
@@ -364,7 +373,8 @@ static void acquire(tl_gil *g, tl_member *m, tl_gil_class why) {
   }
   int64_t since = os_now();
   enum queued how = is_fair(g) ? queue_up(g, m, why, since) : OTHER_POLICY;
-  if (how == QUEUED && !await_grant(g, m, why)) how = OTHER_POLICY;
+  if (how == QUEUED && !await_grant(g, m, why, spin_until(g, since)))
+    how = OTHER_POLICY;
   if (how == OTHER_POLICY && !tl_cpython_acquire(g, m)) {
     acquire(g, m, why); /* the policy changed back */
     return;
@@ -423,8 +433,9 @@ bool tl_gil_yield(tl_gil *g, tl_member *m) {
   m->stats.held_time += now - m->acquired_at;
   os_mutex_lock(&g->mu);
   atomic_store_explicit(&m->drop_request, false, memory_order_relaxed);
-  hand_over(g, m, now);
-  if (await_grant(g, m, TL_PREEMPTED))
+  /* One of its own class will not be back soon. */
+  bool soon = hand_over(g, m, now) != TL_PREEMPTED;
+  if (await_grant(g, m, TL_PREEMPTED, soon ? spin_until(g, now) : 0))
     taken(g, m, now);
   else
     acquire(g, m, TL_PREEMPTED);
