@@ -445,9 +445,9 @@ bool tl_gil_yield(tl_gil *g, tl_member *m) {
   return true;
 }
 
-bool tl_gil_overstays(const tl_gil *g, const tl_member *m) {
-  tl_gil *gil = (tl_gil *)g;
-  return (atomic_load(&gil->holder) & WAITERS) &&
+bool tl_gil_gives_way(tl_gil *g, const tl_member *m) {
+  if (!is_fair(g)) return true;
+  return (atomic_load(&g->holder) & WAITERS) &&
          os_now() - m->acquired_at > STAY;
 }
 

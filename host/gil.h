@@ -98,10 +98,11 @@ void tl_gil_release(tl_gil *g, tl_member *m) TL_GIL_LOSE;
  * hands meanwhile. */
 bool tl_gil_yield(tl_gil *g, tl_member *m) TL_GIL;
 
-/* The holder has had the lock for a moment and others wait: one about to look
- * whether it has to wait for I/O had better give way first. Else it would keep
- * them out for a whole interval whenever its partner is quick. */
-bool tl_gil_overstays(const tl_gil *g, const tl_member *m) TL_GIL;
+/* Whether the holder, about to look if it has to wait for I/O, is to give the
+ * lock up even if not. Policy fair: it has had it for a moment and others
+ * wait; else it would keep them out for a whole interval whenever its partner
+ * is quick. Policy cpython: always. */
+bool tl_gil_gives_way(tl_gil *g, const tl_member *m) TL_GIL;
 
 /* Gives the lock up and sleeps until tl_gil_wake, tl_gil_nudge or the
  * deadline; returns with the lock held. May return early. */

@@ -198,8 +198,9 @@ bool tl_observe(tl_thread *t, lua_State *L, tl_waiter *w, tl_waitq **q, int n,
 
 int tl_wait_fd(lua_State *L, int fd, short events, int64_t deadline) {
   tl_thread *t = tl_self();
-  if (deadline != 0 && tl_gil_overstays(&t->interp->gil, &t->member)) {
-    tl_block_begin(t, "read");
+  if (deadline != 0 && tl_gil_gives_way(&t->interp->gil, &t->member)) {
+    tl_block_begin(t, events & POLLIN ? "read" : "write");
+    os_poll(fd, events, -1, 0); /* may be out of date when it is back */
     tl_block_end(t);
   }
   int ready = os_poll(fd, events, -1, 0);
