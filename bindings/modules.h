@@ -32,6 +32,7 @@ int luaopen_tl_local(lua_State *L) TL_GIL;
 int luaopen_tl_lock(lua_State *L) TL_GIL;
 int luaopen_tl_semaphore(lua_State *L) TL_GIL;
 int luaopen_tl_thread(lua_State *L) TL_GIL;
+int luaopen_tl_threads(lua_State *L) TL_GIL;
 int luaopen_tl_wait(lua_State *L) TL_GIL;
 
 /* Replacements: each changes Lua's own library in place. */

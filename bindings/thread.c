@@ -1,51 +1,22 @@
-/* thread.c - threading.Thread and the functions about threads.
- * Documented in types/threading.lua.
- *
- * The handle is a userdata over a tl_thread, anchored in the registry while
- * the thread runs. Its user values: FIELDS, what a script stores in it; WORK,
- * the target and arguments, later the results or the error; TRACE, the error's
- * traceback; CLASS, the table of a subclass. */
-#include <errno.h>
-#include <limits.h>
+/* thread.c - threading.Thread: the class, and its attributes.
+ * Documented in types/threading.lua. */
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "bind.h"
-#include "dump.h"
 #include "modules.h"
+#include "thread_handle.h"
 #include "waitable.h"
-
-#define THREAD "threading.Thread"
-
-enum { FIELDS = 1, WORK, TRACE, CLASS, USERVALUES = CLASS };
-
-typedef enum Result { NO_RESULT, RETURNED, RAISED } Result;
-
-typedef struct Thread {
-  tl_thread *t;      /* const; NULL only in a dead object */
-  size_t stack_size; /* const; 0: the interpreter's */
-  Result result;     /* GIL: set by the thread before it finishes */
-} Thread;
-
-static const char module_key; /* registry: the module's table */
-
-static TL_GIL Thread *check_thread(lua_State *L) {
-  return bind_checkself(L, THREAD);
-}
 
 /* A new handle on the top of the stack, over t, whose reference it takes. */
 static TL_GIL Thread *push_handle(lua_State *L, tl_thread *t) {
-  Thread *th = lua_newuserdatauv(L, sizeof *th, USERVALUES);
+  Thread *th = lua_newuserdatauv(L, sizeof *th, THREAD_VALUES);
   *th = (Thread){.t = NULL};
   luaL_setmetatable(L, THREAD);
   th->t = t;
   return th;
 }
 
-/* Pushes the handle of a thread that has started. The main thread gets one
- * when it is first asked for. */
-static TL_GIL void push_thread(lua_State *L, tl_thread *t) {
+void thread_push(lua_State *L, tl_thread *t) {
   tl_thread_pushanchor(L, t);
   if (!lua_isnil(L, -1)) return;
   lua_pop(L, 1);
@@ -119,7 +90,7 @@ static TL_GIL void set_name(lua_State *L, Thread *th, int arg) {
   lua_pop(L, 1);
 }
 
-static TL_GIL size_t check_stack_size(lua_State *L, int arg) {
+size_t thread_check_stack_size(lua_State *L, int arg) {
   lua_Integer size = luaL_checkinteger(L, arg);
   luaL_argcheck(L, size == 0 || size >= (lua_Integer)TL_STACK_MIN, arg,
                 "stack size too small");
@@ -152,7 +123,7 @@ static TL_GIL int thread_new(lua_State *L) {
     lua_setfield(L, ARGS, "n");
     lua_settop(L, STACK);
   }
-  size_t stack = lua_isnil(L, STACK) ? 0 : check_stack_size(L, STACK);
+  size_t stack = lua_isnil(L, STACK) ? 0 : thread_check_stack_size(L, STACK);
   tl_interp *in = tl_interp_of(L);
   /* Lua would not run the finalizer of an object made in its last collection.
    */
@@ -172,224 +143,18 @@ static TL_GIL int thread_new(lua_State *L) {
   lua_rawseti(L, ARGS, 0); /* the target stays beside its arguments */
   if (!lua_isnil(L, CLASS_ARG)) {
     lua_pushvalue(L, CLASS_ARG);
-    lua_setiuservalue(L, -2, CLASS);
+    lua_setiuservalue(L, -2, THREAD_CLASS);
   }
   lua_pushvalue(L, ARGS);
-  lua_setiuservalue(L, -2, WORK);
+  lua_setiuservalue(L, -2, THREAD_WORK);
   return 1;
-}
-
-/* --- running it ------------------------------------------------------------
- */
-
-/* The message handler of a thread: leaves the error as it is and keeps its
- * traceback in the handle. */
-static TL_GIL int keep_traceback(lua_State *L) {
-  tl_thread_pushanchor(L, tl_self());
-  luaL_traceback(L, L, NULL, 1);
-  if (tl_error_isvalue(L, 1)) {
-    lua_settop(L, 3);
-    lua_pushcfunction(L, tl_error_traceback);
-    lua_pushvalue(L, 1);
-    lua_call(L, 1, 0);
-  }
-  lua_setiuservalue(L, 2, TRACE);
-  lua_settop(L, 1);
-  return 1;
-}
-
-/* Calls threading.excepthook with {thread, value, traceback}. */
-static TL_GIL int call_excepthook(lua_State *L) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key);
-  lua_getfield(L, -1, "excepthook");
-  lua_createtable(L, 0, 3);
-  lua_pushvalue(L, 1);
-  lua_setfield(L, -2, "thread");
-  lua_pushvalue(L, 2);
-  lua_setfield(L, -2, "value");
-  lua_getiuservalue(L, 1, TRACE);
-  lua_setfield(L, -2, "traceback");
-  lua_call(L, 1, 0);
-  return 0;
-}
-
-static TL_GIL int to_text(lua_State *L) {
-  luaL_tolstring(L, 1, NULL);
-  return 1;
-}
-
-/* Pushes the text of a value, or its type if its __tostring fails. */
-static TL_GIL const char *push_text(lua_State *L, int idx) {
-  idx = lua_absindex(L, idx);
-  lua_pushcfunction(L, to_text);
-  lua_pushvalue(L, idx);
-  if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
-    lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, idx));
-    lua_remove(L, -2);
-  }
-  return lua_tostring(L, -1);
-}
-
-/* An error that ended a thread: handle at 1, error at 'value'. */
-static TL_GIL void report(lua_State *L, int value) {
-  lua_pushcfunction(L, call_excepthook);
-  lua_pushvalue(L, 1);
-  lua_pushvalue(L, value);
-  if (lua_pcall(L, 2, 0, 0) == LUA_OK) return;
-  fprintf(stderr, "Exception in threading.excepthook: %s\n", push_text(L, -1));
-  fprintf(stderr, "Original exception, in thread %s: %s\n", tl_self()->name,
-          push_text(L, value));
-}
-
-/* The bottom of a thread's stack: handle, function, arguments. */
-static TL_GIL int thread_main(lua_State *L) {
-  Thread *th = lua_touserdata(L, 1);
-  lua_pushcfunction(L, keep_traceback);
-  lua_insert(L, 2);
-  int status = lua_pcall(L, lua_gettop(L) - 3, LUA_MULTRET, 2);
-  tl_thread_unwound(th->t);
-  int n = lua_gettop(L) - 2;
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
-  lua_createtable(L, n, 1);
-  lua_insert(L, 3);
-  for (int i = n; i >= 1; i--)
-    lua_rawseti(L, 3, i);
-  lua_pushinteger(L, n);
-  lua_setfield(L, 3, "n");
-  lua_pushvalue(L, 3);
-  lua_setiuservalue(L, 1, WORK);
-  th->result = status == LUA_OK ? RETURNED : RAISED;
-  if (status != LUA_OK) {
-    lua_rawgeti(L, 3, 1);
-    if (!tl_error_is(L, -1, "Cancelled")) report(L, lua_gettop(L));
-  }
-  return 0;
-}
-
-/* Pushes what the thread is to call: the method 'run' of a subclass with the
- * handle, or the target with its arguments. Returns the number of values. */
-static TL_GIL int push_work(lua_State *L, int handle) {
-  if (lua_getiuservalue(L, handle, CLASS) == LUA_TTABLE &&
-      lua_getfield(L, -1, "run") != LUA_TNIL) {
-    lua_remove(L, -2);
-    lua_pushvalue(L, handle);
-    return 2;
-  }
-  lua_settop(L, handle);
-  lua_getiuservalue(L, handle, WORK);
-  int work = lua_gettop(L);
-  lua_Integer n = lua_getfield(L, work, "n") == LUA_TNUMBER
-                      ? lua_tointeger(L, -1)
-                      : (lua_Integer)lua_rawlen(L, work);
-  lua_pop(L, 1);
-  luaL_argcheck(L, n >= 0 && n < INT_MAX / 2, handle, "bad field 'n' of args");
-  luaL_checkstack(L, (int)n + LUA_MINSTACK, "too many arguments to a thread");
-  lua_rawgeti(L, work, 0);
-  for (int i = 1; i <= (int)n; i++)
-    lua_rawgeti(L, work, i);
-  lua_remove(L, work);
-  return (int)n + 1;
-}
-
-static TL_GIL int do_nothing(lua_State *L) {
-  (void)L;
-  return 0;
-}
-
-static TL_GIL int thread_start(lua_State *L) {
-  Thread *th = check_thread(L);
-  if (th->t->state != TL_THREAD_NEW)
-    return luaL_error(L, "threads can only be started once");
-  lua_settop(L, 1);
-  int n = push_work(L, 1);
-  if (lua_isnil(L, 2)) {
-    lua_pushcfunction(L, do_nothing);
-    lua_replace(L, 2);
-  }
-  size_t stack = th->stack_size ? th->stack_size : th->t->interp->stack_size;
-  int err = tl_thread_start(L, th->t, thread_main, 1, n, stack);
-  if (err == -ECANCELED)
-    return luaL_error(L, "can't start a thread: the interpreter is closing");
-  if (err < 0)
-    return luaL_error(L, "can't start a new thread: %s", strerror(-err));
-  lua_pushnil(L); /* the thread has them now */
-  lua_setiuservalue(L, 1, WORK);
-  lua_settop(L, 1);
-  return 1;
-}
-
-/* What a thread without a subclass does; a subclass may call it. */
-static TL_GIL int thread_run(lua_State *L) {
-  check_thread(L);
-  lua_settop(L, 1);
-  int n = push_work(L, 1);
-  if (lua_isnil(L, 2)) return 0;
-  lua_call(L, n - 1, 0);
-  return 0;
-}
-
-/* --- waiting for it --------------------------------------------------------
- */
-
-static TL_GIL void check_joinable(lua_State *L, Thread *th) {
-  if (th->t->state == TL_THREAD_NEW)
-    luaL_error(L, "cannot join a thread before it is started");
-  if (th->t == tl_self()) luaL_error(L, "cannot join the current thread");
-}
-
-static TL_GIL int joined(lua_State *L, int status, lua_KContext ctx) {
-  (void)status, (void)ctx;
-  lua_pushboolean(L, bind_woken(L));
-  return 1;
-}
-
-static TL_GIL int thread_join(lua_State *L) {
-  Thread *th = check_thread(L);
-  int64_t deadline = bind_deadline(L, 2);
-  check_joinable(L, th);
-  if (th->t->state != TL_THREAD_FINISHED)
-    return tl_wait(L, &th->t->joiners, deadline, 0, joined);
-  lua_pushboolean(L, true);
-  return 1;
-}
-
-static TL_GIL int give_result(lua_State *L, Thread *th) {
-  lua_getiuservalue(L, 1, WORK);
-  int work = lua_gettop(L);
-  if (th->result == RAISED) {
-    lua_rawgeti(L, work, 1);
-    return lua_error(L);
-  }
-  if (th->result == NO_RESULT) return 0;
-  lua_getfield(L, work, "n");
-  int n = (int)lua_tointeger(L, -1);
-  luaL_checkstack(L, n, "too many results");
-  for (int i = 1; i <= n; i++)
-    lua_rawgeti(L, work, i);
-  return n;
-}
-
-static TL_GIL int result_awaited(lua_State *L, int status, lua_KContext ctx) {
-  (void)status, (void)ctx;
-  if (!bind_woken(L))
-    return tl_error(L, "TimeoutError", "the thread has not finished in time");
-  return give_result(L, lua_touserdata(L, 1));
-}
-
-static TL_GIL int thread_result(lua_State *L) {
-  Thread *th = check_thread(L);
-  int64_t deadline = bind_deadline(L, 2);
-  check_joinable(L, th);
-  if (th->t->state != TL_THREAD_FINISHED)
-    return tl_wait(L, &th->t->joiners, deadline, 0, result_awaited);
-  return give_result(L, th);
 }
 
 /* --- ending it -------------------------------------------------------------
  */
 
 static TL_GIL int thread_cancel(lua_State *L) {
-  Thread *th = check_thread(L);
+  Thread *th = thread_check(L);
   const char *message = luaL_optstring(L, 2, NULL);
   bool alive = th->t->state == TL_THREAD_STARTED;
   if (alive && !tl_thread_cancel(th->t, message))
@@ -399,7 +164,7 @@ static TL_GIL int thread_cancel(lua_State *L) {
 }
 
 static TL_GIL int thread_kill(lua_State *L) {
-  Thread *th = check_thread(L);
+  Thread *th = thread_check(L);
   bool alive = th->t->state == TL_THREAD_STARTED;
   if (alive) tl_thread_interrupt(th->t, TL_PEND_KILL);
   lua_pushboolean(L, alive);
@@ -418,13 +183,13 @@ static TL_GIL int thread_gc(lua_State *L) {
  */
 
 static TL_GIL int thread_is_alive(lua_State *L) {
-  lua_pushboolean(L, check_thread(L)->t->state == TL_THREAD_STARTED);
+  lua_pushboolean(L, thread_check(L)->t->state == TL_THREAD_STARTED);
   return 1;
 }
 
 static TL_GIL int thread_tostring(lua_State *L) {
   static const char *const states[] = {"initial", "started", "stopped"};
-  tl_thread *t = check_thread(L)->t;
+  tl_thread *t = thread_check(L)->t;
   lua_pushfstring(L, "<Thread \"%s\" %s%s", t->name, states[t->state],
                   t->daemon ? " daemon" : "");
   if (t->ident)
@@ -470,8 +235,9 @@ static TL_GIL bool push_attribute(lua_State *L, Thread *th, const char *key) {
 /* handle[key]: the script's fields, its class, methods, attributes. Upvalue 2
  * is the table of methods. */
 static TL_GIL int thread_index(lua_State *L) {
-  Thread *th = check_thread(L);
-  for (int from = FIELDS; from <= CLASS; from += CLASS - FIELDS) {
+  Thread *th = thread_check(L);
+  for (int from = THREAD_FIELDS; from <= THREAD_CLASS;
+       from += THREAD_CLASS - THREAD_FIELDS) {
     if (lua_getiuservalue(L, 1, from) == LUA_TTABLE) {
       lua_pushvalue(L, 2);
       if (lua_gettable(L, -2) != LUA_TNIL) return 1;
@@ -488,7 +254,7 @@ static TL_GIL int thread_index(lua_State *L) {
 }
 
 static TL_GIL int thread_newindex(lua_State *L) {
-  Thread *th = check_thread(L);
+  Thread *th = thread_check(L);
   const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
   if (strcmp(key, "name") == 0) {
     set_name(L, th, 3);
@@ -499,81 +265,16 @@ static TL_GIL int thread_newindex(lua_State *L) {
   } else if (strcmp(key, "ident") == 0 || strcmp(key, "native_id") == 0) {
     return luaL_error(L, "attribute '%s' of a thread is read-only", key);
   } else {
-    if (lua_getiuservalue(L, 1, FIELDS) != LUA_TTABLE) {
+    if (lua_getiuservalue(L, 1, THREAD_FIELDS) != LUA_TTABLE) {
       lua_newtable(L);
       lua_pushvalue(L, -1);
-      lua_setiuservalue(L, 1, FIELDS);
+      lua_setiuservalue(L, 1, THREAD_FIELDS);
       lua_replace(L, -2);
     }
     lua_pushvalue(L, 2);
     lua_pushvalue(L, 3);
     lua_settable(L, -3);
   }
-  return 0;
-}
-
-/* --- functions of the module ------------------------------------------------
- */
-
-static TL_GIL int current_thread(lua_State *L) {
-  push_thread(L, tl_self());
-  return 1;
-}
-
-static TL_GIL int main_thread(lua_State *L) {
-  push_thread(L, tl_interp_of(L)->main);
-  return 1;
-}
-
-static TL_GIL int get_ident(lua_State *L) {
-  lua_pushinteger(L, tl_self()->ident);
-  return 1;
-}
-
-static TL_GIL int get_native_id(lua_State *L) {
-  lua_pushinteger(L, os_thread_id());
-  return 1;
-}
-
-static TL_GIL int active_count(lua_State *L) {
-  lua_pushinteger(L, tl_interp_of(L)->thread_count);
-  return 1;
-}
-
-/* Allocating may let another thread end only if a finalizer runs Lua for long
- * enough to be preempted; finalizers are not. */
-static TL_GIL int enumerate(lua_State *L) {
-  tl_interp *in = tl_interp_of(L);
-  lua_createtable(L, in->thread_count, 0);
-  lua_Integer n = 0;
-  for (tl_thread *t = in->threads; t; t = t->next) {
-    push_thread(L, t);
-    lua_rawseti(L, -2, ++n);
-  }
-  return 1;
-}
-
-static TL_GIL int stack_size(lua_State *L) {
-  tl_interp *in = tl_interp_of(L);
-  size_t before = in->stack_size;
-  if (!lua_isnoneornil(L, 1)) {
-    size_t size = check_stack_size(L, 1);
-    in->stack_size = size ? size : TL_STACK_USUAL;
-  }
-  lua_pushinteger(L, (lua_Integer)before);
-  return 1;
-}
-
-static TL_GIL int dump_string(lua_State *L) {
-  tl_dump_push(L);
-  return 1;
-}
-
-/* Tells the C side which table's excepthook to call. */
-static TL_GIL int set_module(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
   return 0;
 }
 
@@ -586,17 +287,7 @@ static const luaL_Reg metamethods[] = {{"__gc", thread_gc},
                                        {"__newindex", thread_newindex},
                                        {"__tostring", thread_tostring},
                                        {NULL, NULL}};
-static const luaL_Reg functions[] = {{"Thread", thread_new},
-                                     {"active_count", active_count},
-                                     {"current_thread", current_thread},
-                                     {"dump_string", dump_string},
-                                     {"enumerate", enumerate},
-                                     {"get_ident", get_ident},
-                                     {"get_native_id", get_native_id},
-                                     {"main_thread", main_thread},
-                                     {"set_module", set_module},
-                                     {"stack_size", stack_size},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {{"Thread", thread_new}, {NULL, NULL}};
 
 static bool is_ready(lua_State *L, int idx) TL_GIL;
 static bool is_ready(lua_State *L, int idx) {

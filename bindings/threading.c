@@ -4,9 +4,9 @@
 
 int luaopen_tl_threading(lua_State *L) {
   static const lua_CFunction parts[] = {
-      luaopen_tl_thread,    luaopen_tl_lock,  luaopen_tl_condition,
-      luaopen_tl_semaphore, luaopen_tl_event, luaopen_tl_barrier,
-      luaopen_tl_local,     luaopen_tl_wait};
+      luaopen_tl_thread,    luaopen_tl_threads,   luaopen_tl_lock,
+      luaopen_tl_condition, luaopen_tl_semaphore, luaopen_tl_event,
+      luaopen_tl_barrier,   luaopen_tl_local,     luaopen_tl_wait};
   lua_newtable(L);
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
     lua_pushcfunction(L, parts[i]);

@@ -67,10 +67,21 @@ local function check(ok, n, expected, value)
   end
 end
 
+local timer_options = { interval = true, fn = true, args = true }
+
+local function check_options(options)
+  for name in pairs(options) do
+    if not timer_options[name] then
+      error(("bad argument #1 to 'Timer' (unknown option '%s')"):format(tostring(name)), 4)
+    end
+  end
+end
+
 --- A thread that calls fn(args...) after a while, unless cancelled before.
 local Timer = Thread:subclass({
   init = function(self, interval, fn, args)
     if type(interval) == "table" and fn == nil then
+      check_options(interval)
       interval, fn, args = interval.interval, interval.fn, interval.args
     end
     check(type(interval) == "number" and interval >= 0, 1, "non-negative number", interval)

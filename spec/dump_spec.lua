@@ -114,6 +114,29 @@ function TestDump.testOfAThreadInACoroutine()
   lu.assertStrContains(part, "inside_the_coroutine")
 end
 
+-- 218: newest frame first.
+function TestDump.testTheNewestFrameComesFirst()
+  local stop = threading.Event()
+  local t = spawn("nested", function()
+    local function innermost()
+      stop:wait()
+      return true
+    end
+    local function in_between()
+      innermost()
+      return true
+    end
+    in_between()
+  end)
+  blocked("event", t)
+  local part = section(dump(), t)
+  stop:set()
+  t:join()
+  local first = part:find("innermost", 1, true)
+  local second = part:find("in_between", 1, true)
+  lu.assertTrue(first and second and first < second, part)
+end
+
 function TestDump.testTellsDaemons()
   local stop = threading.Event()
   local t = threading.Thread { target = stop.wait, args = { stop }, name = "d", daemon = true }

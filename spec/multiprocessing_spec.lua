@@ -451,6 +451,68 @@ function TestProcess:testAThreadThatForksIsTheChildsMainThread()
   lu.assertEquals(result, { "true 1" })
 end
 
+-- 54: in the child only the thread that forked is there, and it is main.
+function TestProcess:testTheOtherThreadsAreGoneInAChild()
+  local gate = threading.Event()
+  local other = threading.Thread { target = gate.wait, args = { gate }, name = "other" }
+  other:start()
+  local parents_main = threading.main_thread()
+  local forker = threading.Thread(function()
+    local me = threading.current_thread()
+    return outcome(function(sender)
+      local list = threading.enumerate()
+      for _, value in ipairs {
+        #list == 1 and list[1] == me, threading.main_thread() == me, me:is_alive(),
+        other:is_alive(), parents_main:is_alive(), other:join(LIMIT), parents_main:join(LIMIT),
+        other:cancel(), threading.Thread(function() return 7 end):start():result(LIMIT),
+      } do
+        sender:send_bytes(tostring(value))
+      end
+    end)
+  end):start()
+  local code, values = forker:result(LIMIT)
+  gate:set()
+  other:join()
+  lu.assertEquals(values, "true true true false false true true false 7")
+  lu.assertEquals(code, 0)
+end
+
+-- 54: what the threads that are gone were in the middle of does not hold a
+-- child: neither the library's own locks nor those of files.
+function TestProcess:testWhatTheOthersWereDoingHoldsNoChild()
+  local out = host([[
+    local stop = false
+    local function start(f) threading.Thread(function() while not stop do f() end end):start() end
+    local null = io.open("/dev/null", "w")
+    start(function() null:write("text") end)
+    start(function() io.open("/dev/null"):close() end)
+    start(function() time.sleep(0) end)
+    start(function() package.loaded["tidelock.queue"] = nil require("tidelock.queue") end)
+    local reader = threading.Thread{daemon = true, target = function()
+      local pipe <close> = io.popen("exec sleep 30")
+      pipe:read()
+    end}
+    reader:start()
+    local codes = {}
+    for i = 1, 10 do
+      local p = mp.Process(function()
+        null:write("child")
+        null:flush()
+        time.sleep(0.001)
+        require("tidelock.queue").Queue():put(1)
+        collectgarbage()
+        os.exit(threading.Thread(function() return i end):start():result(), true)
+      end)
+      p:start()
+      assert(p:join(20), "a child hangs")
+      codes[i] = p.exitcode
+    end
+    stop = true
+    reader:cancel()
+    print(table.concat(codes, " "))]])
+  lu.assertEquals(out, "1 2 3 4 5 6 7 8 9 10\n")
+end
+
 -- 86, 87
 function TestProcess:testForkBesideBusyThreads()
   local stop, lock = false, threading.Lock()

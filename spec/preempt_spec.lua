@@ -105,13 +105,30 @@ function TestSwitching.testALoopWithoutCallsGivesWay()
 end
 
 -- 213: one long C call is not cut, and hands the GIL over at its end.
-function TestSwitching.testALongCCallEnds()
-  local text = ("a"):rep(20)
-  local t = spawn(function() return text:find(("a?"):rep(20) .. ("a"):rep(20) .. "b") end)
-  local n = 0
-  repeat n = n + 1 until t:join(0.001)
-  lu.assertNil(t:result())
-  lu.assertTrue(n >= 1)
+function TestSwitching.testALongCCallIsNotCut()
+  local _ <close> = settings()
+  gil.switch_interval(0.001)
+  local turns, uncut, stop = 0, false, false
+  local counter = spawn(function() while not stop do turns = turns + 1 end end)
+  local text, pattern = ("a"):rep(20), ("a?"):rep(20) .. ("a"):rep(20) .. "b"
+  local took
+  for _ = 1, 50 do -- a switch just before or after the call is no fault
+    local before, start = turns, time.monotonic()
+    local found = text:find(pattern)
+    local after = turns
+    took = time.monotonic() - start
+    lu.assertNil(found)
+    uncut = uncut or before == after
+    if uncut then break end
+  end
+  local last = turns
+  lu.assertTrue(took > 0.005, took)
+  lu.assertTrue(uncut)
+  local deadline = time.monotonic() + LONG
+  while turns == last and time.monotonic() < deadline do end
+  lu.assertTrue(turns > last)
+  stop = true
+  lu.assertTrue(counter:join(LONG))
 end
 
 -- 214

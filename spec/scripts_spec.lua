@@ -1,4 +1,4 @@
--- Every example of scripts/ runs to its end and shows what it says.
+-- Every example of scripts/ runs to its end and prints what it is to show.
 local lu = require("luaunit")
 
 local program = require("support.program")
@@ -26,40 +26,41 @@ local function assertInOrder(output, lines)
   end
 end
 
-local TestScripts = {}
+-- What each of them shows: a function that looks at its output.
+local says = {}
 
-function TestScripts:testNamesPrintsEachNameFiveTimes()
-  local output = run("names")
+-- Each name five times.
+function says.names(output)
   for i = 1, 3 do lu.assertEquals(times(output, "worker%-" .. i), 5, output) end
 end
 
-function TestScripts:testDownloadsAllEnd()
-  local output = run("downloads")
+-- All of them end.
+function says.downloads(output)
   lu.assertEquals(times(output, ": started\n"), 3, output)
   lu.assertEquals(times(output, ": done after"), 3, output)
 end
 
-function TestScripts:testNumbersComeInOrderBesideTheMainThread()
-  local output = run("numbers")
+-- They come in order, beside the main thread.
+function says.numbers(output)
   assertInOrder(output, {"1\n", "2\n", "3\n", "4\n", "5\n", "has finished"})
   assertInOrder(output, {"Main thread continues...\n", "5\n"})
 end
 
-function TestScripts:testCpuVsIoTimesEachWay()
-  local output = run("cpu_vs_io")
+-- A time for each way.
+function says.cpu_vs_io(output)
   lu.assertEquals(times(output, " %d+%.%d+ s\n"), 6, output)
 end
 
-function TestScripts:testRaceLosesUpdatesOnlyWithoutTheLock()
-  local output = run("race")
+-- Updates are lost only without the lock.
+function says.race(output)
   local without = tonumber(output:match("without a lock:.-lost (%d+)"))
   local with = tonumber(output:match("with a lock:.-lost (%d+)"))
   lu.assertTrue(without > 0, output)
   lu.assertEquals(with, 0, output)
 end
 
-function TestScripts:testProducedItemsAreConsumedOnce()
-  local output = run("producer_consumer")
+-- What was produced is consumed once.
+function says.producer_consumer(output)
   for _, who in ipairs{"a", "b"} do
     for i = 1, 5 do
       lu.assertEquals(times(output, (" %s%d by "):format(who, i)), 1, output)
@@ -68,27 +69,41 @@ function TestScripts:testProducedItemsAreConsumedOnce()
   assertInOrder(output, {"All 10 items were consumed."})
 end
 
-function TestScripts:testSemaphoreLimitsDownloads()
-  local output = run("semaphore_downloads")
+-- The semaphore limits them.
+function says.semaphore_downloads(output)
   lu.assertEquals(times(output, ": done\n"), 6, output)
   assertInOrder(output, {"At most 2 downloads ran at once."})
 end
 
-function TestScripts:testNobodyStartsBeforeTheGun()
-  local output = run("start_gun")
+-- Nobody starts before the gun.
+function says.start_gun(output)
   local bang = output:find("Bang!", 1, true)
   lu.assertEquals(times(output, "sets off"), 5, output)
   lu.assertTrue(bang < output:find("sets off", 1, true), output)
 end
 
-function TestScripts:testTourMeasuresEverythingWithin80Columns()
-  local output = run("tour")
+-- Everything is measured, within 80 columns.
+function says.tour(output)
   for n = 1, 6 do assertInOrder(output, {("\n%d. "):format(n)}) end
   for line in output:gmatch("[^\n]+") do
     lu.assertTrue(#line <= 80, line)
     lu.assertNil(line:match("%f[%a]nan%f[%A]") or line:match("%f[%a]inf%f[%A]"),
       line)
   end
+end
+
+local TestScripts = {}
+
+for name, check in pairs(says) do
+  TestScripts["test_" .. name] = function() check(run(name)) end
+end
+
+function TestScripts.testEveryExampleIsRun()
+  local there, known = {}, {}
+  local listing <close> = assert(io.popen("ls scripts"))
+  for file in listing:lines() do table.insert(there, file) end
+  for name in pairs(says) do table.insert(known, name .. ".lua") end
+  lu.assertItemsEquals(there, known)
 end
 
 return {TestScripts = TestScripts}

@@ -135,6 +135,7 @@ local BLOCKED = {
   ConnectionPoll = "local r, s = mp.Pipe(false) ready() r:poll(60)",
 }
 
+-- 224: what the handler raises ends the call of the main thread.
 for name, chunk in pairs(BUSY) do
   TestInterrupt["testReaches" .. name] = function() assertInterrupted(chunk) end
 end
@@ -183,6 +184,7 @@ function TestInterrupt:testLosesNoItem()
   lu.assertEquals(out, "kept\n")
 end
 
+-- 58: raised in the main thread, whichever runs when it arrives.
 function TestInterrupt:testIsTheMainThreadsOnly()
   local out, err, code = run_script([[
     local stop = threading.Event()
@@ -355,6 +357,34 @@ function TestSignals:testQuitReachesABusyMainThread()
     the_busy_function()]], "await 1; kill -QUIT $pid")
   lu.assertStrContains(err, "the_busy_function")
   lu.assertEquals(code, 0)
+end
+
+-- 218: a request that comes while a thread holds the GIL in one long C call is
+-- answered after it.
+function TestSignals:testQuitDuringALongCCallOfAnother()
+  local out, err, code = run_script([[
+    local done
+    threading.Thread{name = "matcher", target = function()
+      ready()
+      local text = ("a"):rep(22)
+      for _ = 1, 5 do text:find(("a?"):rep(22) .. text .. "b") end
+      done = true
+    end}:start():join()
+    print(done)]], "await 1; kill -QUIT $pid")
+  lu.assertEquals({ out, code }, { "true\n", 0 })
+  lu.assertStrContains(err, 'Thread "MainThread"')
+end
+
+-- 223: signals that raise nothing neither shorten a sleep nor begin it anew.
+function TestSignals:testASleepGoesOnForTheTimeThatIsLeft()
+  local out, err, code = run_script([[
+    local start = time.monotonic()
+    ready()
+    time.sleep(1)
+    print(time.monotonic() - start >= 1)]],
+    "await 1; while kill -QUIT $pid; do sleep 0.1; done")
+  lu.assertEquals({ out, code }, { "true\n", 0 })
+  lu.assertStrContains(err, "blocked on sleep")
 end
 
 function TestSignals:testTermEndsTheProgram()
