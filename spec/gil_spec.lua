@@ -155,6 +155,17 @@ function TestGil.testStats()
   lu.assertTrue(after.wait_time > before.wait_time)
 end
 
+-- 215: who comes back from a wait outside asks at once, and is counted.
+function TestGil.testStatsCountBoosts()
+  local before, stop = gil.stats().boosts, false
+  local busy = threading.Thread(function() while not stop do end end):start()
+  local deadline = time.monotonic() + 60
+  repeat time.sleep(0.001) until gil.stats().boosts > before or time.monotonic() > deadline
+  stop = true
+  busy:join()
+  lu.assertTrue(gil.stats().boosts > before)
+end
+
 function TestGil.testStatsOfThreads()
   local event = threading.Event()
   local thread = threading.Thread({

@@ -1,0 +1,342 @@
+--- What all calls that wait have in common, and all constructors: the section
+--- "Conventions" of the interface; 214, and 13 for every wait.
+local errors = require("errors")
+local lu = require("luaunit")
+local mp = require("multiprocessing")
+local queue = require("queue")
+local threading = require("threading")
+local time = require("time")
+local blocked = require("support.blocked")
+local program = require("support.program")
+
+local LONG = 60 -- seconds
+
+local function spawn(f, ...) return threading.Thread(f, ...):start() end
+
+local function full_queue()
+  local q = queue.Queue(1)
+  q:put("first")
+  return q
+end
+
+local function held(lock)
+  spawn(lock.acquire, lock):join()
+  return lock
+end
+
+local function unlock(lock) lock:release() end
+local function fill(q) q:put("item") end
+local function empty(q) q:get() end
+
+-- What waits: new makes the object, wait waits with a timeout and returns false
+-- or nil in time, wake ends the wait; blocked names what dump() says.
+local WAITS = {
+  ["Lock:acquire"] = {
+    blocked = "lock", new = function() return held(threading.Lock()) end,
+    wait = function(l, s) return l:acquire(true, s) end, wake = unlock,
+  },
+  ["Condition:wait"] = {
+    blocked = "condition", new = threading.Condition,
+    wait = function(c, s) return c:with(c.wait, c, s) end,
+    wake = function(c) c:with(c.notify, c) end,
+  },
+  ["Condition:wait_for"] = {
+    blocked = "condition",
+    new = function() return { condition = threading.Condition(), ready = false } end,
+    wait = function(o, s)
+      local c = o.condition
+      return c:with(c.wait_for, c, function() return o.ready end, s)
+    end,
+    wake = function(o)
+      o.ready = true
+      o.condition:with(o.condition.notify, o.condition)
+    end,
+  },
+  ["Semaphore:acquire"] = {
+    blocked = "semaphore", new = function() return threading.Semaphore(0) end,
+    wait = function(s, seconds) return s:acquire(true, seconds) end, wake = unlock,
+  },
+  ["Event:wait"] = {
+    blocked = "event", new = threading.Event,
+    wait = function(e, s) return e:wait(s) end, wake = function(e) e:set() end,
+  },
+  ["Thread:join"] = {
+    blocked = "thread",
+    new = function()
+      local gate = threading.Event()
+      return { gate = gate, thread = spawn(gate.wait, gate) }
+    end,
+    wait = function(t, s) return t.thread:join(s) end,
+    wake = function(t) t.gate:set() end,
+  },
+  ["Queue:get"] = {
+    blocked = "queue", new = queue.Queue,
+    wait = function(q, s) return q:get(true, s) end, wake = fill,
+  },
+  ["Queue:get_many"] = {
+    blocked = "queue", new = queue.Queue,
+    wait = function(q, s) return q:get_many(9, s) end, wake = fill,
+  },
+  ["Queue:put"] = {
+    blocked = "full queue", new = full_queue,
+    wait = function(q, s) return q:put("second", true, s) end, wake = empty,
+  },
+  ["SimpleQueue:get"] = {
+    blocked = "queue", new = queue.SimpleQueue,
+    wait = function(q, s) return q:get(true, s) end, wake = fill,
+  },
+  ["LifoQueue:get"] = {
+    blocked = "queue", new = queue.LifoQueue,
+    wait = function(q, s) return q:get(true, s) end, wake = fill,
+  },
+  ["PriorityQueue:get"] = {
+    blocked = "queue", new = queue.PriorityQueue,
+    wait = function(q, s) return q:get(true, s) end, wake = fill,
+  },
+  wait_any = {
+    blocked = "several things", new = threading.Event,
+    wait = function(e, s) return threading.wait_any({ threading.Event(), e }, s)[1] end,
+    wake = function(e) e:set() end,
+  },
+  ["Connection:poll"] = {
+    blocked = "read",
+    new = function()
+      local receiver, sender = mp.Pipe(false)
+      return { receiver = receiver, sender = sender }
+    end,
+    wait = function(p, s) return p.receiver:poll(s) end,
+    wake = function(p) p.sender:send_bytes("x") end,
+    close = function(p)
+      p.receiver:close()
+      p.sender:close()
+    end,
+  },
+}
+
+--- Further waits: without a timeout, or with another outcome in time.
+local ENDLESS = {
+  ["Lock:guard"] = {
+    blocked = "lock", new = function() return held(threading.Lock()) end,
+    wait = function(l) local _ <close> = l:guard() return true end, wake = unlock,
+  },
+  ["Lock:with"] = {
+    blocked = "lock", new = function() return held(threading.Lock()) end,
+    wait = function(l) return l:with(function() return true end) end, wake = unlock,
+  },
+  ["Semaphore:with"] = {
+    blocked = "semaphore", new = function() return threading.Semaphore(0) end,
+    wait = function(s) return s:with(function() return true end) end, wake = unlock,
+  },
+  ["Barrier:wait"] = {
+    blocked = "barrier", new = function() return threading.Barrier(2) end,
+    wait = function(b) return b:wait() end, wake = function(b) b:wait() end,
+  },
+  ["Thread:result"] = {
+    blocked = "thread",
+    new = function()
+      local gate = threading.Event()
+      return { gate = gate, thread = spawn(gate.wait, gate) }
+    end,
+    wait = function(t) return t.thread:result() end,
+    wake = function(t) t.gate:set() end,
+  },
+  ["Queue:join"] = {
+    blocked = "queue's tasks", new = full_queue,
+    wait = function(q) return q:join() or true end, wake = function(q) q:task_done() end,
+  },
+  ["Queue:iter"] = {
+    blocked = "queue", new = queue.Queue,
+    wait = function(q)
+      local next_item, state = q:iter()
+      return next_item(state)
+    end,
+    wake = fill,
+  },
+}
+
+--- Calls f(name, case, object) for each case of the tables.
+local function each(f, ...)
+  for _, cases in ipairs { ... } do
+    for name, case in pairs(cases) do
+      local object = case.new()
+      f(name, case, object)
+      if case.close then case.close(object) end
+    end
+  end
+end
+
+--- Asserts that the object can still be waited for as if nobody had.
+local function assert_whole(name, case, object)
+  local waiter = spawn(case.wait, object)
+  blocked(case.blocked, waiter)
+  case.wake(object)
+  lu.assertTrue(waiter:result(LONG) and true, name)
+end
+
+local TestWaits = {}
+
+function TestWaits.testZeroDoesNotWait()
+  each(function(name, case, object)
+    local result = spawn(case.wait, object, 0):result(LONG)
+    lu.assertFalse(result or false, name)
+    assert_whole(name, case, object)
+  end, WAITS)
+end
+
+function TestWaits.testTheDeadlineEndsEachOfThem()
+  each(function(name, case, object)
+    local start = time.monotonic()
+    local result = spawn(case.wait, object, 0.01):result(LONG)
+    lu.assertFalse(result or false, name)
+    lu.assertTrue(time.monotonic() - start >= 0.01, name)
+    assert_whole(name, case, object)
+  end, WAITS)
+end
+
+function TestWaits.testAHugeDurationMeansForEver()
+  for _, huge in ipairs { math.huge, 1e300, 1e10, math.maxinteger } do
+    each(function(name, case, object)
+      local waiter = spawn(case.wait, object, huge)
+      blocked(case.blocked, waiter)
+      case.wake(object)
+      lu.assertTrue(waiter:result(LONG) and true, name)
+    end, WAITS)
+  end
+end
+
+-- 214: that this thread sees them wait is what it is about.
+function TestWaits.testOthersRunDuringEachOfThem()
+  each(assert_whole, WAITS, ENDLESS)
+end
+
+-- 13: a cancel ends each of them and takes nothing.
+function TestWaits.testACancelEndsEachOfThemAndTakesNothing()
+  for _, how in ipairs { "cancel", "kill" } do
+    each(function(name, case, object)
+      local waiter = spawn(case.wait, object)
+      blocked(case.blocked, waiter)
+      lu.assertTrue(waiter[how](waiter))
+      lu.assertTrue(waiter:join(LONG), name)
+      local ok, err = pcall(waiter.result, waiter)
+      lu.assertFalse(ok, name)
+      lu.assertTrue(errors.is(err, how == "kill" and errors.Killed or errors.Cancelled), name)
+      assert_whole(name, case, object)
+    end, WAITS, ENDLESS)
+  end
+end
+
+-- 13
+function TestWaits.testACancelEndsEachOfThemInACoroutine()
+  each(function(name, case, object)
+    local caught
+    local waiter = spawn(function()
+      local ok, err = pcall(coroutine.wrap(function() return case.wait(object) end))
+      caught = not ok and err
+      return "went on"
+    end)
+    blocked(case.blocked, waiter)
+    waiter:cancel()
+    lu.assertEquals(waiter:result(LONG), "went on", name)
+    lu.assertTrue(errors.is(caught, errors.Cancelled), name)
+    assert_whole(name, case, object)
+  end, WAITS, ENDLESS)
+end
+
+-- A C function on the stack, which no coroutine can leave, does not matter.
+function TestWaits.testEachOfThemWaitsBelowACFunction()
+  each(function(name, case, object)
+    local result
+    local waiter = spawn(function()
+      string.gsub("x", "x", function() result = case.wait(object) end)
+    end)
+    blocked(case.blocked, waiter)
+    case.wake(object)
+    lu.assertTrue(waiter:join(LONG))
+    lu.assertTrue(result and true, name)
+  end, WAITS, ENDLESS)
+end
+
+--- The end of the interpreter ends what daemons wait for; their variables are
+--- closed.
+function TestWaits.testTheEndOfTheProgramEndsEachOfThem()
+  local out, err, code = program.eval([[
+    local mp, queue, threading, time = require("multiprocessing"), require("queue"),
+      require("threading"), require("time")
+    local lock, rlock, full = threading.Lock(), threading.RLock(), queue.Queue(1)
+    local condition, receiver = threading.Condition(), mp.Pipe(false)
+    lock:acquire() rlock:acquire() full:put(1)
+    local waits = {
+      function() lock:acquire() end,
+      function() rlock:acquire() end,
+      function() local _ <close> = lock:guard() end,
+      function() condition:with(condition.wait, condition) end,
+      function() threading.Semaphore(0):acquire() end,
+      function() threading.Event():wait() end,
+      function() threading.Barrier(2):wait() end,
+      function() threading.main_thread():join() end,
+      function() threading.wait_any { threading.Event() } end,
+      function() queue.Queue():get() end,
+      function() queue.SimpleQueue():get() end,
+      function() for _ in queue.Queue():iter() do end end,
+      function() full:put(2) end,
+      function() full:join() end,
+      function() receiver:recv_bytes() end,
+      function() time.sleep(1000) end,
+    }
+    local waiting = 0
+    for _, wait in ipairs(waits) do
+      threading.Thread { daemon = true, target = function()
+        local _ <close> = setmetatable({}, { __close = function() io.write("closed ") end })
+        waiting = waiting + 1
+        wait()
+        io.write("went on ")
+      end }:start()
+    end
+    while waiting < #waits do time.sleep(0.001) end
+    io.write(#waits, ": ")]], { timeout = LONG })
+  lu.assertEquals({ out, err, code }, { "16: " .. ("closed "):rep(16), "", 0 })
+end
+
+local TestConstructors = {}
+
+function TestConstructors.testUnknownOptionsAreNamed()
+  for name, new in pairs {
+    Thread = threading.Thread, Timer = threading.Timer, Barrier = threading.Barrier,
+    Semaphore = threading.Semaphore, BoundedSemaphore = threading.BoundedSemaphore,
+    Queue = queue.Queue, LifoQueue = queue.LifoQueue, PriorityQueue = queue.PriorityQueue,
+    Process = mp.Process,
+  } do
+    local options = name == "Timer" and { interval = 1, fn = print } or {}
+    if name == "Barrier" then options.parties = 2 end
+    options.wrong = 1
+    local ok, message = pcall(new, options)
+    lu.assertFalse(ok, name)
+    lu.assertStrContains(message, "unknown option 'wrong'", false, name)
+  end
+  lu.assertEquals(threading.active_count(), 1)
+end
+
+function TestConstructors.testACallableTableIsTheTarget()
+  local options = { target = error, name = "not this" }
+  local callable = setmetatable(options, { __call = function(self, x) return self, x end })
+  local t = threading.Thread(callable, 5)
+  lu.assertNotEquals(t.name, "not this")
+  local got, x = t:start():result(LONG)
+  lu.assertIs(got, callable)
+  lu.assertEquals(x, 5)
+end
+
+function TestConstructors.testTheirObjectsNameThemselves()
+  local timer = threading.Timer(1, print)
+  timer.name = "late"
+  for text, object in pairs {
+    ["<Queue size=1 maxsize=1>"] = full_queue(),
+    ["<SimpleQueue size=0>"] = queue.SimpleQueue(),
+    ["<Barrier parties=2 waiting=0>"] = threading.Barrier(2),
+    ['<Thread "late" initial>'] = timer,
+  } do
+    lu.assertEquals(tostring(object), text)
+  end
+end
+
+return { TestWaits = TestWaits, TestConstructors = TestConstructors }
