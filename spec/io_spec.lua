@@ -141,6 +141,40 @@ function TestThreads.testOthersRunWhileAProcessIsClosed()
   lu.assertTrue(count > 10000, count)
 end
 
+-- 214: that this thread sees them wait is what it is about.
+function TestThreads.testOthersRunWhileALineIsAwaited()
+  for name, read in pairs {
+    ["io.read"] = function() return io.read() end,
+    ["io.lines"] = function() return io.lines()() end,
+    ["file:lines"] = function(file) return file:lines()() end,
+  } do
+    local reader, writer = fifo()
+    local before = io.input()
+    io.input(reader)
+    local thread = spawn(read, reader)
+    blocked("read", thread)
+    writer:write("line\n"):close()
+    lu.assertEquals(thread:result(60), "line", name)
+    io.input(before)
+    reader:close()
+  end
+end
+
+-- 214
+function TestThreads.testOthersRunWhileAFileIsFlushedOrClosed()
+  for _, method in ipairs { "flush", "close" } do
+    local reader, writer = fifo()
+    for _ = 1, 64 do writer:write(("x"):rep(1024)) end -- what a pipe takes
+    writer:write(("x"):rep(100))
+    local thread = spawn(writer[method], writer)
+    blocked("write", thread)
+    lu.assertEquals(#reader:read(65636), 65636)
+    lu.assertTrue(thread:result(60) and true)
+    if method == "flush" then writer:close() end
+    reader:close()
+  end
+end
+
 function TestThreads.testAnOpenedFifoWaitsForItsOtherEnd()
   local reader, writer = fifo()
   writer:write("through\n"):flush()
