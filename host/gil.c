@@ -7,22 +7,18 @@
  * never 0 while somebody is queued (but see gil_cpython.c), so nobody can
  * overtake and nobody races.
  *
- * Policy "fair" serves those back from outside first, then those woken by
- * other members, then those that were preempted; of the latter two, whoever
- * has waited for an interval goes first, and before those from outside after
- * ten: that is what keeps chatty members from starving the others.
- *
  * A member back from outside asks the holder to give way at once. For the
  * others the ticker (gil_ticker.c) asks, after an interval in which the lock
  * did not change hands. So a member that is woken by another one (tl_gil_wake)
  * is only queued and sleeps on until the lock is handed to it: one wake-up,
- * not two. */
+ * not two. Whose turn it is: gil_queue.c. */
 #include "gil.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "gil_cpython.h"
+#include "gil_queue.h"
 #include "gil_ticker.h"
 
 enum { GRANTED = 1, NUDGED = 2, SLEEPING = 4 }; /* bits of a member's word */
@@ -33,7 +29,6 @@ enum { GRANTED = 1, NUDGED = 2, SLEEPING = 4 }; /* bits of a member's word */
  * processors costs, and then some. */
 #define SPIN_GRANT 60000 /* ns: for the lock, which comes (back) soon */
 #define SPIN_PARK 12000  /* ns: for another member's wake-up */
-#define CHATTY 10        /* intervals for which those from outside go first */
 #define SPARED 30000     /* ns at most before the next one may ask */
 #define STAY 25000       /* ns at most with I/O while others wait */
 #define ASK_AGAIN 60000  /* ns: a signal takes up to 30 us */
@@ -80,71 +75,6 @@ static bool is_fair(tl_gil *g) {
   return atomic_load_explicit(&g->policy, memory_order_relaxed) == TL_FAIR;
 }
 
-/* --- the queue; all under mu ---------------------------------------------- */
-
-bool tl_gil_wanted(const tl_gil *g) {
-  for (int c = 0; c < TL_CLASSES; c++)
-    if (g->queues[c].first) return true;
-  return false;
-}
-
-static void enqueue(tl_gil *g, tl_member *m, tl_gil_class class, int64_t now) {
-  struct tl_gil_queue *q = &g->queues[class];
-  if (!tl_gil_wanted(g)) g->turn_since = now;
-  m->class = class;
-  m->queued = true;
-  m->queued_at = now;
-  m->next = NULL;
-  if (q->first)
-    q->last->next = m;
-  else
-    q->first = m;
-  q->last = m;
-  tl_ticker_rouse(g);
-}
-
-/* The same, before those that wait already. */
-static void enqueue_first(tl_gil *g, tl_member *m, tl_gil_class class,
-                          int64_t now) {
-  struct tl_gil_queue *q = &g->queues[class];
-  tl_member *first = q->first, *last = q->last;
-  q->first = q->last = NULL;
-  enqueue(g, m, class, now);
-  if (!first) return;
-  m->next = first;
-  q->last = last;
-}
-
-static int64_t waited(const struct tl_gil_queue *q, int64_t now) {
-  return q->first ? now - q->first->queued_at : 0;
-}
-
-/* The class whose turn it is. */
-static tl_gil_class turn_of(tl_gil *g, int64_t now) {
-  const struct tl_gil_queue *q = g->queues;
-  int64_t interval = atomic_load(&g->interval);
-  int64_t woken = waited(&q[TL_WOKEN], now);
-  int64_t preempted = waited(&q[TL_PREEMPTED], now);
-  tl_gil_class oldest = preempted > woken ? TL_PREEMPTED : TL_WOKEN;
-  int64_t oldest_waited = preempted > woken ? preempted : woken;
-  if (q[TL_OUTSIDE].first && (oldest_waited <= CHATTY * interval ||
-                              oldest_waited <= waited(&q[TL_OUTSIDE], now)))
-    return TL_OUTSIDE;
-  if (oldest_waited > interval) return oldest;
-  return q[TL_WOKEN].first ? TL_WOKEN : TL_PREEMPTED;
-}
-
-/* The member whose turn it is, out of the queue; NULL if nobody waits. */
-static tl_member *dequeue(tl_gil *g, int64_t now, tl_gil_class *class) {
-  *class = turn_of(g, now);
-  struct tl_gil_queue *q = &g->queues[*class];
-  tl_member *m = q->first;
-  if (!m) return NULL;
-  q->first = m->next;
-  m->queued = false;
-  return m;
-}
-
 static void set_bits(tl_member *m, unsigned bits) {
   unsigned was = atomic_fetch_or(&m->word, bits);
   if (was & SLEEPING) os_word_wake(&m->word);
@@ -153,13 +83,13 @@ static void set_bits(tl_member *m, unsigned bits) {
 /* Makes the first in turn the holder, puts m (NULL: nobody) behind the others,
  * and releases the mutex. Somebody must be queued. Returns its class. */
 static tl_gil_class hand_over(tl_gil *g, tl_member *m, int64_t now) {
-  tl_gil_class class;
-  tl_member *next = dequeue(g, now, &class);
+  tl_member *next = tl_gil_dequeue(g, now);
+  tl_gil_class class = next->class;
   /* Who gives way to one from outside goes on with its slice afterwards. */
   if (m && class == TL_OUTSIDE)
-    enqueue_first(g, m, TL_PREEMPTED, now);
+    tl_gil_enqueue_first(g, m, TL_PREEMPTED, now);
   else if (m)
-    enqueue(g, m, TL_PREEMPTED, now);
+    tl_gil_enqueue(g, m, TL_PREEMPTED, now);
   g->turn_since = now;
   /* Whoever gave way may run for as long as it was away before one from outside
    * asks again: so half of its speed is left to it. */
@@ -197,7 +127,7 @@ static bool take_or_mark(tl_gil *g, tl_member *m) {
  * as well: it is awake and looks when the holder gives way. */
 void tl_gil_ask(tl_gil *g) {
   tl_member *holder = tl_gil_holder(g);
-  tl_member *next = g->queues[turn_of(g, os_now())].first;
+  tl_member *next = tl_gil_next(g, os_now());
   pid_t thread = holder ? atomic_load(&holder->thread) : 0;
   if (holder) atomic_store(&holder->drop_request, true);
   bool asleep = next && (atomic_load(&next->word) & SLEEPING);
@@ -337,7 +267,7 @@ static bool take_back(tl_gil *g, tl_member *m, int64_t now) {
   if (!atomic_compare_exchange_strong(&late->word, &unseen, NUDGED))
     return false;
   int64_t queued_at = late->queued_at;
-  enqueue_first(g, late, late->class, now);
+  tl_gil_enqueue_first(g, late, late->class, now);
   late->queued_at = queued_at;
   atomic_store(&g->holder, (uintptr_t)m | WAITERS);
   return true;
@@ -359,7 +289,7 @@ static enum queued queue_up(tl_gil *g, tl_member *m, tl_gil_class why,
              (why == TL_OUTSIDE && take_back(g, m, now))) {
     result = TAKEN;
   } else {
-    enqueue(g, m, why, now);
+    tl_gil_enqueue(g, m, why, now);
   }
   os_mutex_unlock(&g->mu);
   return result;
@@ -483,7 +413,7 @@ void tl_gil_wake(tl_gil *g, tl_member *m) {
   }
   os_mutex_lock(&g->mu);
   if (!m->queued) { /* else it woke by itself and waits for the lock */
-    enqueue(g, m, TL_WOKEN, os_now());
+    tl_gil_enqueue(g, m, TL_WOKEN, os_now());
     atomic_fetch_or(&g->holder, WAITERS);
   }
   os_mutex_unlock(&g->mu);
@@ -498,8 +428,7 @@ void tl_gil_set_policy(tl_gil *g, tl_gil_policy policy) {
   atomic_store(&g->policy, policy);
   if (policy != TL_FAIR) {
     /* Whoever is queued finds out and waits the other way. */
-    tl_gil_class class;
-    for (tl_member *m; (m = dequeue(g, 0, &class)) != NULL;)
+    for (tl_member *m; (m = tl_gil_dequeue(g, 0)) != NULL;)
       tl_gil_nudge(m);
     atomic_fetch_and(&g->holder, ~WAITERS);
   }

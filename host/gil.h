@@ -125,9 +125,6 @@ void tl_gil_add_stats(const tl_gil *g, const tl_member *m, tl_gil_stats *sum);
 /* How long the others wait before the holder is asked, in ns, at least 1. */
 void tl_gil_set_interval(tl_gil *g, int64_t interval);
 
-/* Under the mutex: somebody is queued. */
-bool tl_gil_wanted(const tl_gil *g);
-
 /* Under the mutex, which it releases: asks the holder to give way. */
 void tl_gil_ask(tl_gil *g);
 

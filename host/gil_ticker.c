@@ -8,6 +8,8 @@
  * waited for a while it rests until somebody does. */
 #include "gil_ticker.h"
 
+#include "gil_queue.h"
+
 #define REST_AFTER 100000000 /* ns without a waiter */
 #define STACK ((size_t)(OS_SANITIZED ? 256 : 64) * 1024)
 
