@@ -12,37 +12,14 @@
 #include <limits.h>
 #include <string.h>
 
-#include "items.h"
 #include "modules.h"
+#include "queue.h"
 #include "waitable.h"
 
 #define PREFIX "queue." /* of a class, which its objects do not print */
 #define SIMPLE (-1)     /* the maxsize of a SimpleQueue */
 
-typedef struct Queue {
-  const void *magic; /* const: &queue_magic, in every queue */
-  Items items;
-  lua_Integer maxsize;    /* const; 0 no limit, or SIMPLE */
-  lua_Integer promised;   /* GIL: places given to putters that still compare */
-  lua_Integer unfinished; /* GIL: items put and not yet told done */
-  bool shut;              /* GIL */
-  const char *class;      /* const */
-  tl_waitq getters;       /* GIL; a waiter's stack holds this userdata */
-  tl_waitq putters;       /* GIL; the item is at index 2 of their stacks */
-  tl_waitq joiners;       /* GIL */
-} Queue;
-
-static const char queue_magic;
-
-/* Argument 1 as a queue of any class. Put and get are called so often that
- * this does without the three calls of a comparison of metatables. */
-static TL_GIL Queue *check_queue(lua_State *L) {
-  Queue *q = lua_touserdata(L, 1);
-  if (tl_unlikely(q == NULL || lua_rawlen(L, 1) < sizeof *q ||
-                  q->magic != &queue_magic))
-    luaL_typeerror(L, 1, "queue");
-  return q;
-}
+const char queue_magic;
 
 /* The arguments (block = true, timeout) at 'arg' as a deadline. */
 static TL_GIL int64_t check_block(lua_State *L, int arg) {
@@ -55,8 +32,7 @@ static TL_GIL int64_t check_block(lua_State *L, int arg) {
   return block ? deadline : 0;
 }
 
-/* Returns nil and the error of that class. */
-static TL_GIL int refuse(lua_State *L, const char *class) {
+int queue_refuse(lua_State *L, const char *class) {
   lua_pushnil(L);
   tl_error_pushclass(L, class);
   return 2;
@@ -139,8 +115,8 @@ static TL_GIL int put_promised(lua_State *L) {
 static TL_GIL int put_waited(lua_State *L, int status, lua_KContext top) {
   (void)status;
   Queue *q = lua_touserdata(L, 1);
-  if (!bind_woken(L)) return refuse(L, "Full");
-  if (lua_gettop(L) > top) return refuse(L, "ShutDown");
+  if (!bind_woken(L)) return queue_refuse(L, "Full");
+  if (lua_gettop(L) > top) return queue_refuse(L, "ShutDown");
   if (q->items.order != ITEMS_LEAST) return done(L);
   lua_pushcfunction(L, put_promised);
   for (int i = 1; i <= 3; i++)
@@ -149,7 +125,7 @@ static TL_GIL int put_waited(lua_State *L, int status, lua_KContext top) {
     give_back_place(L, q);
     return lua_error(L);
   }
-  return lua_toboolean(L, -1) ? done(L) : refuse(L, "ShutDown");
+  return lua_toboolean(L, -1) ? done(L) : queue_refuse(L, "ShutDown");
 }
 
 /* The stack holds the queue and the item. */
@@ -157,10 +133,10 @@ static TL_GIL int put(lua_State *L, Queue *q, int64_t deadline) {
   if (q->items.order == ITEMS_LEAST) items_pushkey(L, 2);
   do {
     items_reserve(L, &q->items);
-    if (tl_unlikely(q->shut)) return refuse(L, "ShutDown");
+    if (tl_unlikely(q->shut)) return queue_refuse(L, "ShutDown");
     if (hand_over(L, q, 2)) return done(L);
     if (is_full(q)) {
-      if (deadline == 0) return refuse(L, "Full");
+      if (deadline == 0) return queue_refuse(L, "Full");
       return tl_wait(L, &q->putters, deadline, lua_gettop(L), put_waited);
     }
   } while (!add(L, q));
@@ -168,7 +144,7 @@ static TL_GIL int put(lua_State *L, Queue *q, int64_t deadline) {
 }
 
 static TL_GIL int queue_put(lua_State *L) {
-  Queue *q = check_queue(L);
+  Queue *q = queue_check(L);
   int64_t deadline = TL_FOREVER;
   if (tl_unlikely(lua_gettop(L) != 2)) {
     luaL_checkany(L, 2);
@@ -179,7 +155,7 @@ static TL_GIL int queue_put(lua_State *L) {
 }
 
 static TL_GIL int queue_put_nowait(lua_State *L) {
-  Queue *q = check_queue(L);
+  Queue *q = queue_check(L);
   luaL_checkany(L, 2);
   lua_settop(L, 2);
   return put(L, q, 0);
@@ -187,8 +163,7 @@ static TL_GIL int queue_put_nowait(lua_State *L) {
 
 /* --- get ------------------------------------------------------------------ */
 
-/* Takes an item, pushed on the top; false if there is none. */
-static TL_GIL bool take(lua_State *L, Queue *q) {
+bool queue_take(lua_State *L, Queue *q) {
   do {
     if (tl_unlikely(q->putters.first != NULL)) items_reserve(L, &q->items);
     if (q->items.count == 0) return false;
@@ -201,143 +176,55 @@ static TL_GIL bool take(lua_State *L, Queue *q) {
  * the queue was shut. */
 static TL_GIL int get_waited(lua_State *L, int status, lua_KContext ctx) {
   (void)status, (void)ctx;
-  if (!bind_woken(L)) return refuse(L, "Empty");
-  return lua_gettop(L) > 1 ? 1 : refuse(L, "ShutDown");
+  if (!bind_woken(L)) return queue_refuse(L, "Empty");
+  return lua_gettop(L) > 1 ? 1 : queue_refuse(L, "ShutDown");
 }
 
 static TL_GIL int get(lua_State *L, Queue *q, int64_t deadline) {
-  if (tl_likely(take(L, q))) return 1;
-  if (q->shut) return refuse(L, "ShutDown");
-  if (deadline == 0) return refuse(L, "Empty");
+  if (tl_likely(queue_take(L, q))) return 1;
+  if (q->shut) return queue_refuse(L, "ShutDown");
+  if (deadline == 0) return queue_refuse(L, "Empty");
   lua_settop(L, 1);
   return tl_wait(L, &q->getters, deadline, 0, get_waited);
 }
 
 static TL_GIL int queue_get(lua_State *L) {
-  Queue *q = check_queue(L);
+  Queue *q = queue_check(L);
   int64_t deadline = TL_FOREVER;
   if (tl_unlikely(lua_gettop(L) != 1)) deadline = check_block(L, 2);
   return get(L, q, deadline);
 }
 
 static TL_GIL int queue_get_nowait(lua_State *L) {
-  return get(L, check_queue(L), 0);
+  return get(L, queue_check(L), 0);
 }
 
 /* An iterator, called with (queue, the item before). */
 static TL_GIL int queue_next(lua_State *L) {
-  return get(L, check_queue(L), TL_FOREVER);
+  return get(L, queue_check(L), TL_FOREVER);
 }
 
 static TL_GIL int queue_iter(lua_State *L) {
-  check_queue(L);
+  queue_check(L);
   lua_pushcfunction(L, queue_next);
   lua_pushvalue(L, 1);
   return 2;
 }
 
-/* --- get_many ------------------------------------------------------------- */
-
-enum { RESULT = 3 }; /* its stack: queue, max, result */
-
-/* Sets result[n + 1] to the value on the top; the slot exists. */
-static TL_GIL void append(lua_State *L, lua_Integer n) {
-  lua_rawseti(L, RESULT, n + 1);
-  lua_pushinteger(L, n + 1);
-  lua_setfield(L, RESULT, "n");
-}
-
-static TL_GIL lua_Integer taken(lua_State *L) {
-  lua_getfield(L, RESULT, "n");
-  lua_Integer n = lua_tointeger(L, -1);
-  lua_pop(L, 1);
-  return n;
-}
-
-/* Moves items into the result until it has 'max' or there are no more. A slot
- * is made before its item is taken, so that none can be lost. */
-static TL_GIL int fill(lua_State *L) {
-  Queue *q = lua_touserdata(L, 1);
-  lua_Integer max = lua_tointeger(L, 2);
-  for (lua_Integer n = taken(L); n < max; n++) {
-    lua_pushboolean(L, false);
-    lua_rawseti(L, RESULT, n + 1);
-    if (!take(L, q)) {
-      lua_pushnil(L);
-      lua_rawseti(L, RESULT, n + 1);
-      break;
-    }
-    append(L, n);
-    lua_settop(L, RESULT);
-  }
-  return 0;
-}
-
-/* A comparison raised after something was taken, which is delivered. An
- * ordinary error will come again with the next get; an interruption is asked
- * for again. */
-static TL_GIL void put_off(lua_State *L) {
-  if (tl_error_is(L, -1, "Cancelled"))
-    tl_thread_interrupt(bind_thread(), TL_PEND_CANCEL);
-  else if (tl_error_is(L, -1, "KeyboardInterrupt"))
-    tl_thread_interrupt(bind_thread(), TL_PEND_INTERRUPT);
-  lua_pushnil(L);
-  lua_rawseti(L, RESULT, taken(L) + 1);
-}
-
-/* Leaves the result on the top; false if it is empty. */
-static TL_GIL bool fill_protected(lua_State *L) {
-  lua_pushcfunction(L, fill);
-  for (int i = 1; i <= RESULT; i++)
-    lua_pushvalue(L, i);
-  bool raised = lua_pcall(L, RESULT, 0, 0) != LUA_OK;
-  bool any = taken(L) > 0;
-  if (raised && !any) lua_error(L);
-  if (raised) put_off(L);
-  lua_settop(L, RESULT);
-  return any;
-}
-
-static TL_GIL int get_many_waited(lua_State *L, int status, lua_KContext ctx) {
-  (void)status, (void)ctx;
-  if (!bind_woken(L)) return refuse(L, "Empty");
-  if (lua_gettop(L) == RESULT) return refuse(L, "ShutDown");
-  append(L, 0);
-  fill_protected(L);
-  return 1;
-}
-
-static TL_GIL int queue_get_many(lua_State *L) {
-  Queue *q = check_queue(L);
-  lua_Integer max = luaL_checkinteger(L, 2);
-  luaL_argcheck(L, max >= 1, 2, "must be at least 1");
-  int64_t deadline = bind_deadline(L, 3);
-  lua_settop(L, 2);
-  lua_Integer n = q->items.count < max ? q->items.count : max;
-  lua_createtable(L, n > 0 && n < INT_MAX ? (int)n : 1, 1);
-  lua_pushinteger(L, 0);
-  lua_setfield(L, RESULT, "n");
-  while (q->items.count > 0)
-    if (fill_protected(L)) return 1;
-  if (q->shut) return refuse(L, "ShutDown");
-  if (deadline == 0) return refuse(L, "Empty");
-  return tl_wait(L, &q->getters, deadline, 0, get_many_waited);
-}
-
 /* --- the rest ------------------------------------------------------------- */
 
 static TL_GIL int queue_qsize(lua_State *L) {
-  lua_pushinteger(L, check_queue(L)->items.count);
+  lua_pushinteger(L, queue_check(L)->items.count);
   return 1;
 }
 
 static TL_GIL int queue_empty(lua_State *L) {
-  lua_pushboolean(L, check_queue(L)->items.count == 0);
+  lua_pushboolean(L, queue_check(L)->items.count == 0);
   return 1;
 }
 
 static TL_GIL int queue_full(lua_State *L) {
-  lua_pushboolean(L, is_full(check_queue(L)));
+  lua_pushboolean(L, is_full(queue_check(L)));
   return 1;
 }
 
@@ -347,7 +234,7 @@ static TL_GIL void finish(Queue *q, lua_Integer n) {
 }
 
 static TL_GIL int queue_task_done(lua_State *L) {
-  Queue *q = check_queue(L);
+  Queue *q = queue_check(L);
   if (q->unfinished == 0)
     return luaL_error(L, "task_done() called more often than items were put");
   finish(q, 1);
@@ -361,13 +248,13 @@ static TL_GIL int queue_joined(lua_State *L, int status, lua_KContext ctx) {
 }
 
 static TL_GIL int queue_join(lua_State *L) {
-  Queue *q = check_queue(L);
+  Queue *q = queue_check(L);
   if (q->unfinished == 0) return 0;
   return tl_wait(L, &q->joiners, TL_FOREVER, 0, queue_joined);
 }
 
 static TL_GIL int queue_shutdown(lua_State *L) {
-  Queue *q = check_queue(L);
+  Queue *q = queue_check(L);
   if (!lua_isnoneornil(L, 2)) luaL_checktype(L, 2, LUA_TBOOLEAN);
   q->shut = true;
   if (lua_toboolean(L, 2)) {
@@ -384,7 +271,7 @@ static TL_GIL int queue_shutdown(lua_State *L) {
 }
 
 static TL_GIL int queue_tostring(lua_State *L) {
-  const Queue *q = check_queue(L);
+  const Queue *q = queue_check(L);
   lua_pushfstring(L, "<%s size=%I", q->class + strlen(PREFIX),
                   (LUAI_UACINT)q->items.count);
   if (q->maxsize != SIMPLE)

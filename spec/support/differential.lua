@@ -1,6 +1,7 @@
 --- Runs the same command line in the host and in the stock lua5.4, and
 -- compares what comes out of them.
 local lfs = require("lfs")
+local lu = require("luaunit")
 local program = require("support.program")
 
 local differential = {}
@@ -105,6 +106,17 @@ function differential.compare(case)
   local ours = outcome(program.path, case, dir.name)
   if stock ~= ours then return diff(stock, ours), stock end
   return nil, stock
+end
+
+--- Makes a test of each case: class.test<Name>.
+function differential.add(class, cases)
+  for name, case in pairs(cases) do
+    class["test" .. name] = function()
+      local difference, stock = differential.compare(case)
+      lu.assertNil(difference, "\n" .. (difference or ""))
+      if case.shows then lu.assertStrContains(stock, case.shows) end
+    end
+  end
 end
 
 return differential

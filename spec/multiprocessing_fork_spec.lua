@@ -1,0 +1,215 @@
+-- What a forked child has of its parent, and what it has not. Numbers are those of CPython's
+-- behaviours that each test holds tidelock to.
+local lfs = require("lfs")
+local lu = require("luaunit")
+local mp = require("multiprocessing")
+local bunch = require("support.bunch")
+local threading = require("threading")
+local time = require("time")
+local children = require("support.children")
+
+local LIMIT = 20 -- seconds, for what should take a moment
+
+local TestFork = {}
+
+-- 79
+function TestFork:testAChildJoinsItsThreadsAndChildren()
+  local code, messages = children.outcome(function(sender)
+    local gate = threading.Event()
+    threading.Thread(function()
+      gate:wait()
+      sender:send_bytes("thread")
+      mp.Process(function() sender:send_bytes("grandchild") end):start()
+    end):start()
+    threading.Thread(function()
+      time.sleep(0.01)
+      gate:set()
+    end):start()
+  end)
+  lu.assertEquals({ code, messages }, { 0, "thread grandchild" })
+end
+
+-- 79
+function TestFork:testDaemonThreadsDoNotHoldAChild()
+  lu.assertEquals(children.outcome(function()
+    threading.Thread { daemon = true, target = function() while true do end end }:start()
+  end), 0)
+end
+
+-- 79
+function TestFork:testOutputIsFlushedAlsoAfterAnError()
+  local out = children.host([[
+    io.stdout:setvbuf("full")
+    io.write("parent ")
+    local p = mp.Process(function() io.write("child ") error("x") end)
+    p:start() p:join()
+    p = mp.Process(function() io.write("leaves ") os.exit(0) end)
+    p:start() p:join()
+    io.write("end\n")]])
+  lu.assertEquals(out, "parent child leaves end\n")
+end
+
+-- 79
+function TestFork:testFilesAreFlushed()
+  local name = os.tmpname()
+  local file <close> = assert(io.open(name, "w"))
+  file:write("parent ")
+  children.outcome(function() file:write("child ") end)
+  file:write("end")
+  file:flush()
+  local read <close> = io.open(name)
+  lu.assertEquals(read:read("a"), "parent child end")
+  os.remove(name)
+end
+
+-- 79
+function TestFork:testAChildRunsNothingThatIsTheParents()
+  local out = children.host([[
+    Kept = setmetatable({}, {__gc = function() io.write("gc ") end})
+    local function child() io.write("child ") end
+    local function leaver() io.write("leaver ") os.exit(0, true) end
+    local function failing() error("x") end
+    do
+      local guard <close> = setmetatable({}, {__close = function() io.write("close ") end})
+      local function start(f) local p = mp.Process(f) p:start() p:join() end
+      pcall(function() start(child) start(leaver) start(failing) end)
+      coroutine.wrap(function() start(child) end)()
+      threading.Thread(start, child):start():join()
+    end
+    io.write("end ")]])
+  lu.assertEquals(out, "child leaver child child close end gc ")
+end
+
+-- 87
+function TestFork:testSeveralThreadsStartProcesses()
+  local codes, failed = bunch(8, function(i)
+    local code, message = children.outcome(function(sender) sender:send_bytes(tostring(i)) end)
+    return code == 0 and message
+  end)
+  lu.assertEquals(failed, {})
+  lu.assertEquals(codes, { "1", "2", "3", "4", "5", "6", "7", "8" })
+end
+
+-- 87
+function TestFork:testAThreadThatForksIsTheChildsMainThread()
+  local result = bunch(1, function()
+    local _, message = children.outcome(function(sender)
+      sender:send_bytes(tostring(threading.current_thread() == threading.main_thread()))
+      sender:send_bytes(tostring(threading.active_count()))
+    end)
+    return message
+  end)
+  lu.assertEquals(result, { "true 1" })
+end
+
+-- 54: in the child only the thread that forked is there, and it is main.
+function TestFork:testTheOtherThreadsAreGoneInAChild()
+  local gate = threading.Event()
+  local other = threading.Thread { target = gate.wait, args = { gate }, name = "other" }
+  other:start()
+  local parents_main = threading.main_thread()
+  local forker = threading.Thread(function()
+    local me = threading.current_thread()
+    return children.outcome(function(sender)
+      local list = threading.enumerate()
+      for _, value in ipairs {
+        #list == 1 and list[1] == me, threading.main_thread() == me, me:is_alive(),
+        other:is_alive(), parents_main:is_alive(), other:join(LIMIT), parents_main:join(LIMIT),
+        other:cancel(), threading.Thread(function() return 7 end):start():result(LIMIT),
+      } do
+        sender:send_bytes(tostring(value))
+      end
+    end)
+  end):start()
+  local code, values = forker:result(LIMIT)
+  gate:set()
+  other:join()
+  lu.assertEquals(values, "true true true false false true true false 7")
+  lu.assertEquals(code, 0)
+end
+
+-- 54: what the threads that are gone were in the middle of does not hold a
+-- child: neither the library's own locks nor those of files.
+function TestFork:testWhatTheOthersWereDoingHoldsNoChild()
+  local out = children.host([[
+    local stop = false
+    local function start(f) threading.Thread(function() while not stop do f() end end):start() end
+    local null = io.open("/dev/null", "w")
+    start(function() null:write("text") end)
+    start(function() io.open("/dev/null"):close() end)
+    start(function() time.sleep(0) end)
+    start(function() package.loaded["tidelock.queue"] = nil require("tidelock.queue") end)
+    local reader = threading.Thread{daemon = true, target = function()
+      local pipe <close> = io.popen("exec sleep 30")
+      pipe:read()
+    end}
+    reader:start()
+    local codes = {}
+    for i = 1, 10 do
+      local p = mp.Process(function()
+        null:write("child")
+        null:flush()
+        time.sleep(0.001)
+        require("tidelock.queue").Queue():put(1)
+        collectgarbage()
+        os.exit(threading.Thread(function() return i end):start():result(), true)
+      end)
+      p:start()
+      assert(p:join(20), "a child hangs")
+      codes[i] = p.exitcode
+    end
+    stop = true
+    reader:cancel()
+    print(table.concat(codes, " "))]])
+  lu.assertEquals(out, "1 2 3 4 5 6 7 8 9 10\n")
+end
+
+-- 86, 87
+function TestFork:testForkBesideBusyThreads()
+  local stop, lock = false, threading.Lock()
+  local function busy()
+    local n = 0
+    while not stop do
+      local held <close> = lock:guard()
+      n = #tostring(n) + #string.rep("x", n % 100)
+    end
+  end
+  local threads = {}
+  for i = 1, 4 do threads[i] = threading.Thread(busy):start() end
+  local codes = {}
+  for i = 1, 10 do
+    codes[i] = children.outcome(function(sender)
+      local t = threading.Thread(function() sender:send_bytes(("y"):rep(10)) end)
+      t:start()
+      t:join()
+    end)
+  end
+  stop = true
+  for _, thread in ipairs(threads) do thread:join() end
+  lu.assertEquals(codes, { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 })
+end
+
+-- 88
+function TestFork:testAChildIsInTheSamePlace()
+  local _, messages = children.outcome(function(sender)
+    sender:send_bytes(lfs.currentdir())
+    sender:send_bytes(package.path)
+    sender:send_bytes(arg[0])
+  end)
+  lu.assertEquals(messages, table.concat({ lfs.currentdir(), package.path, arg[0] }, " "))
+end
+
+function TestFork:testAChildsWriteIsNotSeen()
+  local shared = { 1 }
+  children.outcome(function() shared[1] = 2 end)
+  lu.assertEquals(shared, { 1 })
+end
+
+function TestFork:testChildrenGetOtherRandomNumbers()
+  local function draw(sender) sender:send_bytes(tostring(math.random(0))) end
+  local _, a = children.outcome(draw)
+  local _, b = children.outcome(draw)
+  lu.assertNotEquals(a, b)
+end
+
+return { TestFork = TestFork }
