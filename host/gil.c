@@ -127,9 +127,13 @@ static bool take_or_mark(tl_gil *g, tl_member *m) {
  * as well: it is awake and looks when the holder gives way. */
 void tl_gil_ask(tl_gil *g) {
   tl_member *holder = tl_gil_holder(g);
-  tl_member *next = tl_gil_next(g, os_now());
+  int64_t now = os_now();
+  tl_member *next = tl_gil_next(g, now);
   pid_t thread = holder ? atomic_load(&holder->thread) : 0;
-  if (holder) atomic_store(&holder->drop_request, true);
+  if (holder && !atomic_load(&holder->drop_request)) {
+    atomic_store(&holder->asked_at, now);
+    atomic_store(&holder->drop_request, true);
+  }
   bool asleep = next && (atomic_load(&next->word) & SLEEPING);
   if (asleep) atomic_fetch_or(&next->word, NUDGED);
   os_mutex_unlock(&g->mu);
@@ -373,6 +377,11 @@ bool tl_gil_yield(tl_gil *g, tl_member *m) {
    * be in the middle of an "n = n + 1", but asks again. */
   atomic_store_explicit(&m->drop_request, false, memory_order_relaxed);
   return true;
+}
+
+int64_t tl_gil_asked_for(const tl_member *m) {
+  if (!atomic_load(&m->drop_request)) return 0;
+  return os_now() - atomic_load(&m->asked_at);
 }
 
 bool tl_gil_gives_way(tl_gil *g, const tl_member *m) {

@@ -37,6 +37,7 @@ typedef struct tl_gil_stats {
 struct tl_member {
   atomic_uint word;         /* what it sleeps on; bits of gil.c */
   atomic_bool drop_request; /* asked to give way; set under mu */
+  atomic_llong asked_at;    /* ns; for as long as drop_request is set */
   tl_gil_class class;       /* mu: why it is, or was last, queued */
   bool queued;              /* mu */
   bool asleep;              /* GIL: parked, nobody has woken it yet */
@@ -97,6 +98,9 @@ void tl_gil_release(tl_gil *g, tl_member *m) TL_GIL_LOSE;
 /* Gives way if somebody waits, and takes the lock again. True if it changed
  * hands meanwhile. */
 bool tl_gil_yield(tl_gil *g, tl_member *m) TL_GIL;
+
+/* For how long the holder has been asked to give way, in ns; 0: it is not. */
+int64_t tl_gil_asked_for(const tl_member *m) TL_GIL;
 
 /* Whether the holder, about to look if it has to wait for I/O, is to give the
  * lock up even if not. Policy fair: it has had it for a moment and others

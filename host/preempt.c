@@ -30,6 +30,7 @@
 #include "errors.h"
 #include "interp.h"
 #include "pending.h"
+#include "watchdog.h"
 
 #define CHUNK 1000           /* instructions between looks, when counting */
 #define AFTER_HOOK 1000      /* ns of processor time for some instructions */
@@ -310,6 +311,7 @@ static TL_GIL void look_soon(lua_State *L, tl_thread *t) {
 
 /* Gives way if asked to, then raises what is pending. */
 static TL_GIL void look_up(lua_State *L, tl_thread *t) {
+  tl_watchdog(L, t);
   tl_gil_yield(&t->interp->gil, &t->member);
   if (tl_likely(!tl_is_pending(t))) return;
   if (t->defer_raise) {
