@@ -197,18 +197,20 @@ local function start_echo()
   local server_in, client_out = mp.Pipe(false)
   local client_in, server_out = mp.Pipe(false)
   local server = Process(function()
-    repeat
-      local message = server_in:recv_bytes()
+    client_out:close() -- this copy, so that the pipe ends with the other one
+    while true do
+      local ok, message = pcall(server_in.recv_bytes, server_in)
+      if not ok then break end
       server_out:send_bytes(message)
-    until message == ""
+    end
   end)
   server:start()
-  local function trip(message)
-    client_out:send_bytes(message or "x")
+  local function trip()
+    client_out:send_bytes("x")
     client_in:recv_bytes()
   end
   return trip, function()
-    trip("")
+    client_out:close()
     server:join()
   end
 end

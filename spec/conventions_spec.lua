@@ -35,6 +35,22 @@ local WAITS = {
     blocked = "lock", new = function() return held(threading.Lock()) end,
     wait = function(l, s) return l:acquire(true, s) end, wake = unlock,
   },
+  ["RLock:acquire"] = {
+    blocked = "rlock",
+    new = function()
+      local lock, gate, taken = threading.RLock(), threading.Event(), threading.Event()
+      local owner = spawn(function()
+        lock:acquire()
+        taken:set()
+        gate:wait()
+        lock:release()
+      end)
+      taken:wait()
+      return { lock = lock, gate = gate, owner = owner }
+    end,
+    wait = function(l, s) return l.lock:acquire(true, s) end,
+    wake = function(l) l.gate:set() end,
+  },
   ["Condition:wait"] = {
     blocked = "condition", new = threading.Condition,
     wait = function(c, s) return c:with(c.wait, c, s) end,
