@@ -31,6 +31,7 @@
 #include "interp.h"
 #include "pending.h"
 #include "watchdog.h"
+#include "weak.h"
 
 #define CHUNK 1000           /* instructions between looks, when counting */
 #define AFTER_HOOK 1000      /* ns of processor time for some instructions */
@@ -344,21 +345,9 @@ static void one_shot(lua_State *L, lua_Debug *ar) {
 /* --- the script's hook ------------------------------------------------------
  */
 
-static TL_GIL void push_hooks(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &hooks_key) == LUA_TTABLE) return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &hooks_key);
-}
-
 /* Pushes the record of L1 and returns it, or pushes nil. */
 static TL_GIL ScriptHook *push_record(lua_State *L, lua_State *L1) {
-  push_hooks(L);
+  tl_weak_push(L, &hooks_key);
   lua_pushthread(L1);
   lua_xmove(L1, L, 1);
   lua_rawget(L, -2);
@@ -426,7 +415,7 @@ static TL_GIL tl_thread *armed_by(lua_State *L1) {
 void tl_sethook(lua_State *L, lua_State *L1, int mask, int count) {
   int function = lua_gettop(L);
   bool off = lua_isnil(L, function) || mask == 0;
-  push_hooks(L);
+  tl_weak_push(L, &hooks_key);
   lua_pushthread(L1);
   lua_xmove(L1, L, 1);
   ScriptHook *s = NULL;

@@ -9,6 +9,7 @@
 #include "interp.h"
 #include "pending.h"
 #include "preempt.h"
+#include "weak.h"
 
 _Thread_local tl_thread *tl_current __attribute__((tls_model("initial-exec")));
 
@@ -92,15 +93,7 @@ void tl_thread_setanchor(lua_State *L, tl_thread *t) {
 }
 
 void tl_thread_pushtable(lua_State *L, tl_thread *t) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &t->table_key) == LUA_TTABLE) return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &t->table_key);
+  tl_weak_push(L, &t->table_key);
 }
 
 static TL_GIL void unanchor(lua_State *L, tl_thread *t) {

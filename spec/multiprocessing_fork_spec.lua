@@ -82,8 +82,11 @@ end
 
 -- 87
 function TestFork:testSeveralThreadsStartProcesses()
+  local first, last = threading.Barrier(8), threading.Barrier(8) -- as in regress/101
   local codes, failed = bunch(8, function(i)
+    first:wait()
     local code, message = children.outcome(function(sender) sender:send_bytes(tostring(i)) end)
+    last:wait()
     return code == 0 and message
   end)
   lu.assertEquals(failed, {})
@@ -168,9 +171,10 @@ end
 
 -- 86, 87
 function TestFork:testForkBesideBusyThreads()
-  local stop, lock = false, threading.Lock()
+  local stop, lock, first = false, threading.Lock(), threading.Barrier(5) -- as in regress/101
   local function busy()
     local n = 0
+    first:wait()
     while not stop do
       local held <close> = lock:guard()
       n = #tostring(n) + #string.rep("x", n % 100)
@@ -178,6 +182,7 @@ function TestFork:testForkBesideBusyThreads()
   end
   local threads = {}
   for i = 1, 4 do threads[i] = threading.Thread(busy):start() end
+  first:wait()
   local codes = {}
   for i = 1, 10 do
     codes[i] = children.outcome(function(sender)

@@ -50,16 +50,25 @@ end
 
 function TestForkUnderRequests:testEveryChildRuns()
   local stop, items, lock = false, queue.Queue(), threading.Lock()
+  -- No thread starts or ends meanwhile: for that moment it may hold a lock of
+  -- AddressSanitizer's allocator, which stays held in a child.
+  local first, last = threading.Barrier(8), threading.Barrier(4)
   local busy, starters = {}, {}
   for i = 1, 4 do
     busy[i] = threading.Thread(function()
+      first:wait()
       while not stop do
         local held <close> = lock:guard()
         items:put(string.format("%s", {}))
         items:get()
       end
     end):start()
-    starters[i] = threading.Thread(start_many, 30):start()
+    starters[i] = threading.Thread(function()
+      first:wait()
+      local good = start_many(30)
+      last:wait()
+      return good
+    end):start()
   end
   local results = {}
   for i, starter in ipairs(starters) do results[i] = starter:result() end
