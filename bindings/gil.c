@@ -18,7 +18,8 @@ static TL_GIL int gil_switch_interval(lua_State *L) {
     lua_Number s = luaL_checknumber(L, 1);
     luaL_argcheck(L, s > 0, 1, "interval must be a number of seconds > 0");
     lua_Number wanted = rint(s * 1e9);
-    ns = wanted < 9.2e18 ? (int64_t)wanted : TL_FOREVER;
+    ns = wanted < (lua_Number)TL_INTERVAL_MOST ? (int64_t)wanted
+                                               : TL_INTERVAL_MOST;
     if (ns < INTERVAL_LEAST) ns = INTERVAL_LEAST;
   }
   int64_t before = atomic_load(&g->interval);

@@ -126,7 +126,9 @@ void tl_gil_set_policy(tl_gil *g, tl_gil_policy policy) TL_GIL;
  * The caller holds the lock. */
 void tl_gil_add_stats(const tl_gil *g, const tl_member *m, tl_gil_stats *sum);
 
-/* How long the others wait before the holder is asked, in ns, at least 1. */
+/* How long the others wait before the holder is asked, in ns: from 1 to
+ * TL_INTERVAL_MOST, 18 years, of which several can be added up. */
+#define TL_INTERVAL_MOST (OS_FOREVER / 16)
 void tl_gil_set_interval(tl_gil *g, int64_t interval);
 
 /* Under the mutex, which it releases: asks the holder to give way. */

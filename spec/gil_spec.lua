@@ -27,7 +27,7 @@ function TestGil.testSwitchInterval()
   end
   lu.assertEquals(gil.switch_interval(0.25), 1)
   gil.switch_interval(math.huge)
-  lu.assertTrue(gil.switch_interval() > 1e9)
+  lu.assertTrue(gil.switch_interval() > 1e8)
   gil.switch_interval(1e-300)
   lu.assertAlmostEquals(gil.switch_interval(), 1e-6, 1e-9)
 end
@@ -50,7 +50,7 @@ end
 
 -- 211
 function TestGil.testProgramsFinishAtAnyInterval()
-  for _, seconds in ipairs({ 1e-5, 10 }) do
+  for _, seconds in ipairs({ 1e-5, 10, math.huge }) do
     gil.switch_interval(seconds)
     local results = bunch(3, function() return count(200000) end)
     lu.assertEquals(results, { 0, 0, 0 })

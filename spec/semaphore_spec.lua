@@ -91,7 +91,7 @@ local function suite(new)
       for _ = 1, 50 do
         s:acquire()
         count(1)
-        time.sleep(0)
+        repeat time.sleep(0) until most >= 3 -- so many pass
         count(-1)
         s:release()
       end

@@ -7,7 +7,7 @@ local gil = {}
 
 --- How long a thread that wants the GIL waits before it asks the holder to
 --- give way. Raises for what is not a number above 0. Values below 1 us mean
---- 1 us.
+--- 1 us, and those above 18 years 18 years.
 ---@param seconds? number the new interval; nothing: leave it
 ---@return number seconds the one before; at first 0.005
 function gil.switch_interval(seconds) end
