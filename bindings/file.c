@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "runtime.h"
+#include "weak.h"
 
 const char tl_file_mark;
 static const char files_key;      /* registry: tl_files */
@@ -134,16 +135,11 @@ static TL_GIL void make_companion(lua_State *L, int idx) {
 /* The table of companions; its metatable is theirs as well, and gets __gc when
  * the table cannot become an object to be finalized any more. */
 static TL_GIL void open_companions(lua_State *L) {
-  lua_newtable(L);
-  lua_createtable(L, 0, 2);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_pushvalue(L, -1);
-  lua_setmetatable(L, -3);
+  tl_weak_push(L, &companions_key);
+  lua_getmetatable(L, -1);
   lua_pushcfunction(L, companion_gc);
   lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &companions_key);
+  lua_pop(L, 2);
 }
 
 tl_file *tl_file_of(lua_State *L, int idx) {

@@ -198,9 +198,10 @@ bool tl_observe(tl_thread *t, lua_State *L, tl_waiter *w, tl_waitq **q, int n,
 
 int tl_wait_fd(lua_State *L, int fd, short events, int64_t deadline) {
   tl_thread *t = tl_self();
+  const char *what = events & POLLIN ? "read" : "write";
   if (deadline != 0 && tl_gil_gives_way(&t->interp->gil, &t->member)) {
-    tl_block_begin(t, events & POLLIN ? "read" : "write");
-    os_poll(fd, events, -1, 0); /* may be out of date when it is back */
+    tl_block_begin(t, what);
+    os_poll(fd, events, -1, 0); /* only for its time: so long others may run */
     tl_block_end(t);
   }
   int ready = os_poll(fd, events, -1, 0);
@@ -213,7 +214,7 @@ int tl_wait_fd(lua_State *L, int fd, short events, int64_t deadline) {
     os_wakefd_clear(wake);
     int64_t limit = limit_of(t, deadline);
     if (tl_is_pending(t)) return -EINTR;
-    tl_block_begin(t, events & POLLIN ? "read" : "write");
+    tl_block_begin(t, what);
     ready = os_poll(fd, events, wake, limit);
     tl_block_end(t);
     if (ready != 0) return ready;

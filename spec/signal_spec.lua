@@ -22,6 +22,10 @@ await() {
   done
   sleep 0.1
 }
+said() {
+  i=0
+  until grep -q "$1" err || [ $i -gt 1000 ]; do i=$((i + 1)); sleep 0.01; done
+}
 ]]
 
 local function write(name, text)
@@ -35,7 +39,8 @@ local function read(name)
 end
 
 --- Runs the program while a shell script sends it signals: $pid is its process,
--- await N waits until it has written "ready" N times. Standard input is a pipe
+-- await N waits until it has written "ready" N times, said TEXT until its standard
+-- error has the text. Standard input is a pipe
 -- that never ends, the file "in" there.
 ---@return string stdout, string stderr, integer code minus the signal if one ended it
 local function run(args, actions)
@@ -254,7 +259,7 @@ function TestInterrupt:testWhileTheEndWaitsForThreadsNamesThem()
     end
     threading.Thread{daemon = true, name = "daemon", target = forever}:start()
     threading.Thread{daemon = true, target = function() io.read() gate:set() end}:start()
-    ready()]], "await 1; kill -INT $pid; sleep 0.2; echo go >in")
+    ready()]], "await 1; kill -INT $pid; said second; echo go >in")
   lu.assertEquals(out, "done\ndone\n")
   lu.assertStrContains(err, "still waiting for first, second")
   lu.assertNotStrContains(err, "daemon")
@@ -266,7 +271,7 @@ function TestInterrupt:testTwiceWhileTheEndWaitsExits()
   local out, err, code = run_script([[
     threading.Thread{name = "stuck", target = function() time.sleep(60) end}:start()
     io.write("output") ready()]],
-    "await 1; kill -INT $pid; sleep 0.3; kill -INT $pid")
+    "await 1; kill -INT $pid; said stuck; kill -INT $pid")
   lu.assertEquals(out, "output")
   lu.assertStrContains(err, "still waiting for stuck")
   lu.assertEquals(code, 130)
@@ -276,7 +281,7 @@ end
 function TestInterrupt:testWhileTheEndWaitsForProcesses()
   local _, err, code = run_script([[
     mp.Process(function() time.sleep(2) end):start()
-    ready()]], "await 1; kill -INT $pid; sleep 0.3; kill -INT $pid")
+    ready()]], "await 1; kill -INT $pid; said processes; kill -INT $pid")
   lu.assertStrContains(err, "still waiting for processes")
   lu.assertEquals(code, 130)
 end
@@ -341,7 +346,7 @@ function TestSignals:testQuitWritesAReport()
     ready()
     event:wait()
     lock:release()
-    print(t:join())]], "await 1; kill -QUIT $pid; sleep 0.3; echo go >in")
+    print(t:join())]], "await 1; kill -QUIT $pid; said waits_for_the_lock; echo go >in")
   lu.assertEquals({ out, code }, { "true\n", 0 })
   for _, text in ipairs { "MainThread", "waiter", "spinner", "waits_for_the_lock", "lock" } do
     lu.assertStrContains(err, text)

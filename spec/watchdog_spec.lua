@@ -4,14 +4,19 @@ local program = require("support.program")
 
 local TestWatchdog = {}
 
--- A match in one C call that takes half a second or so, beside one that sleeps.
+-- Matches in one C call each, longer and longer until one has taken a third of a
+-- second, beside a thread that sleeps.
 local SCRIPT = [[
   local threading, time = require("threading"), require("time")
-  local text = ("a"):rep(20)
-  local function match() text:find(("a?"):rep(20) .. text .. "b") end
   local t = threading.Thread{name = "matcher", target = function()
-    match()
-    local n = 0
+    local n, took = 10, 0
+    while took < 0.3 do
+      n = n + 1
+      local text, start = ("a"):rep(n), time.monotonic()
+      text:find(("a?"):rep(n) .. text .. "b")
+      took = time.monotonic() - start
+    end
+    n = 0
     repeat n = n + 1 until n > 1e5
   end}:start()
   while t:is_alive() do time.sleep(0.001) end]]
