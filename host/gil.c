@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "gil_cpu.h"
 #include "gil_cpython.h"
 #include "gil_queue.h"
 #include "gil_ticker.h"
@@ -28,7 +29,6 @@ enum { GRANTED = 1, NUDGED = 2, SLEEPING = 4 }; /* bits of a member's word */
 /* How long a waiter looks before it sleeps: what a sleep and wake-up across
  * processors costs, and then some. */
 #define SPIN_GRANT 60000 /* ns: for the lock, which comes (back) soon */
-#define SPIN_PARK 12000  /* ns: for another member's wake-up */
 #define SPARED 30000     /* ns at most before the next one may ask */
 #define STAY 25000       /* ns at most with I/O while others wait */
 #define ASK_AGAIN 60000  /* ns: a signal takes up to 30 us */
@@ -95,9 +95,7 @@ static tl_gil_class hand_over(tl_gil *g, tl_member *m, int64_t now) {
    * asks again: so half of its speed is left to it. */
   int64_t away = class == TL_PREEMPTED ? now - next->queued_at : 0;
   g->spared_until = now + (away < SPARED ? away : SPARED);
-  atomic_store_explicit(&g->holder_cpu,
-                        atomic_load_explicit(&next->cpu, memory_order_relaxed),
-                        memory_order_relaxed);
+  tl_cpu_passes(g, next, m && (atomic_load(&next->word) & SLEEPING));
   atomic_store(&g->holder,
                (uintptr_t)next | (tl_gil_wanted(g) ? WAITERS : (uintptr_t)0));
   /* The member may be gone as soon as it sees the grant: then the address of
@@ -134,7 +132,8 @@ void tl_gil_ask(tl_gil *g) {
     atomic_store(&holder->asked_at, now);
     atomic_store(&holder->drop_request, true);
   }
-  bool asleep = next && (atomic_load(&next->word) & SLEEPING);
+  bool asleep =
+      next && (atomic_load(&next->word) & SLEEPING) && !tl_cpu_follows(g, next);
   if (asleep) atomic_fetch_or(&next->word, NUDGED);
   os_mutex_unlock(&g->mu);
   if (asleep) os_word_wake(&next->word); /* if it is gone, nobody */
@@ -143,28 +142,6 @@ void tl_gil_ask(tl_gil *g) {
 
 /* --- waiting ---------------------------------------------------------------
  */
-
-static int note_cpu(tl_member *m) {
-  int cpu = os_cpu_current();
-  atomic_store_explicit(&m->cpu, cpu, memory_order_relaxed);
-  return cpu;
-}
-
-/* Looks for a moment whether one of the bits is set: but not when the holder
- * was last seen, or waited, on this very processor. */
-static bool spin(tl_gil *g, tl_member *m, int64_t end) {
-  if (!g->may_spin ||
-      atomic_load_explicit(&g->holder_cpu, memory_order_relaxed) ==
-          os_cpu_current())
-    return false;
-  do {
-    for (int i = 0; i < 16; i++) {
-      if (atomic_load_explicit(&m->word, memory_order_relaxed)) return true;
-      os_cpu_relax();
-    }
-  } while (os_now() < end);
-  return false;
-}
 
 /* Sleeps until a bit is set or the deadline; false if it has passed. */
 static bool doze(tl_member *m, int64_t deadline) {
@@ -235,7 +212,8 @@ static bool await_grant(tl_gil *g, tl_member *m, tl_gil_class why,
       ask_at = ask(g, m, now, &gap);
       spin_end = spin_until(g, now);
     }
-    if (now < spin_end && spin(g, m, ask_at < spin_end ? ask_at : spin_end))
+    if (now < spin_end &&
+        tl_cpu_spin(g, m, ask_at < spin_end ? ask_at : spin_end))
       continue;
     if (os_now() < ask_at) doze(m, ask_at);
   }
@@ -255,7 +233,7 @@ static void taken(tl_gil *g, tl_member *m, int64_t since) {
     g->last_holder = m;
     m->stats.switches++;
   }
-  atomic_store_explicit(&g->holder_cpu, note_cpu(m), memory_order_relaxed);
+  tl_cpu_runs(g, m);
 }
 
 /* The lock may have been handed to a member that slept and has not seen it
@@ -283,7 +261,7 @@ enum queued { TAKEN, QUEUED, OTHER_POLICY };
 static enum queued queue_up(tl_gil *g, tl_member *m, tl_gil_class why,
                             int64_t now) {
   enum queued result = QUEUED;
-  note_cpu(m);
+  tl_cpu_waits(m);
   os_mutex_lock(&g->mu);
   if (m->queued || (atomic_load(&m->word) & GRANTED)) {
     /* somebody was quicker */
@@ -390,12 +368,12 @@ bool tl_gil_gives_way(tl_gil *g, const tl_member *m) {
          os_now() - m->acquired_at > STAY;
 }
 
-/* Members that wake each other in turn are quicker if they look a moment
+/* Members that wake each other in turn are quicker if they look once more
  * before they sleep; after a look in vain the next ones are left out. */
 static void spin_parked(tl_gil *g, tl_member *m) {
   if (m->spin_rest > 0)
     m->spin_rest--;
-  else if (!spin(g, m, SPIN_PARK))
+  else if (!tl_cpu_spin(g, m, 0))
     m->spin_rest = SPIN_REST;
 }
 

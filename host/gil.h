@@ -43,6 +43,8 @@ struct tl_member {
   bool asleep;              /* GIL: parked, nobody has woken it yet */
   atomic_int thread;        /* kernel's id of its thread; 0: not begun */
   atomic_int cpu;           /* where it ran or began to wait: a hint */
+  bool bound;               /* gil_cpu.c; mu, its own with the lock */
+  os_cpus cpus;             /* the same: where it may run else */
   int spin_rest;            /* own: parks left without a look before */
   int64_t queued_at;        /* mu; ns */
   int64_t acquired_at;      /* the holder's; ns */
@@ -59,7 +61,7 @@ struct tl_gil {
   int64_t spared_until;      /* mu: ns, nobody asks at once before */
   int64_t turn_since;        /* mu: ns, begin of the current interval */
   tl_member *last_holder;    /* the holder's */
-  atomic_int holder_cpu;     /* where it was taken: a hint for spinning */
+  atomic_int holder_cpu;     /* gil_cpu.c: where it was taken; a hint */
   atomic_llong interval;     /* ns */
   atomic_int policy;         /* tl_gil_policy */
   bool may_spin;             /* const: several processors */

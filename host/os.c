@@ -111,6 +111,23 @@ int os_cpu_current(void) {
   return sched_getcpu();
 }
 
+bool os_cpu_bind(pid_t thread, int cpu, os_cpus *before) {
+  if (thread <= 0 || cpu < 0 || cpu >= CPU_SETSIZE ||
+      sched_getaffinity(thread, sizeof *before, before) < 0 ||
+      !CPU_ISSET(cpu, before) || CPU_COUNT(before) == 1)
+    return false;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(cpu, &one);
+  return sched_setaffinity(thread, sizeof one, &one) == 0;
+}
+
+void os_cpu_free(const os_cpus *before) {
+  /* It fails only if none of them is left to this process, which may run where
+   * it is, then. */
+  sched_setaffinity(0, sizeof *before, before);
+}
+
 void os_cpu_relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();

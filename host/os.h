@@ -54,6 +54,13 @@ int os_cpu_count(void);
 int os_cpu_current(void); /* the one this thread is on now; -1 unknown */
 void os_cpu_relax(void);  /* in a spin loop */
 
+/* Lets a sleeping thread of this process go on on 'cpu' alone, until it calls
+ * os_cpu_free with what is stored in *before. False, and nothing is changed, if
+ * it may not run there, or nowhere else. */
+typedef cpu_set_t os_cpus;
+bool os_cpu_bind(pid_t thread, int cpu, os_cpus *before);
+void os_cpu_free(const os_cpus *before);
+
 /* Kernel's id of this thread. */
 pid_t os_thread_id(void);
 

@@ -1,6 +1,7 @@
 /* gil_test.c - the GIL without Lua: exclusion, the order of the hand-over,
  * requests, sleeping and waking, both policies, nobody starved. */
 #include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -439,6 +440,84 @@ static TL_UNCHECKED void the_policy_changes_under_waiters(void **state) {
     assert_true(atomic_load(&actors[i].turns) > 0);
 }
 
+/* --- processors ------------------------------------------------------------
+ */
+
+static atomic_int left_at;      /* where the last one gave way */
+static atomic_int stayed, went; /* turns that began there, and elsewhere */
+static atomic_int strayed;      /* turns after which a member's mask differed */
+
+/* Spins in turns and notes where they end and begin. */
+static TL_UNCHECKED void *take_turns(void *arg) {
+  actor *a = arg;
+  cpu_set_t mask, now;
+  sched_getaffinity(0, sizeof mask, &mask);
+  tl_member_begin(&a->member);
+  tl_gil_acquire(&gil, &a->member, TL_OUTSIDE);
+  while (!atomic_load(&stop)) {
+    if (!atomic_load(&a->member.drop_request)) continue;
+    atomic_store(&left_at, sched_getcpu());
+    if (!tl_gil_yield(&gil, &a->member)) continue;
+    atomic_fetch_add(sched_getcpu() == atomic_load(&left_at) ? &stayed : &went,
+                     1);
+    sched_getaffinity(0, sizeof now, &now);
+    if (!CPU_EQUAL(&mask, &now)) atomic_fetch_add(&strayed, 1);
+    atomic_fetch_add(&a->turns, 1);
+  }
+  atomic_store(&left_at, -1);
+  tl_gil_release(&gil, &a->member);
+  return NULL;
+}
+
+/* As take_turns, but on the processor 'letter' alone. */
+static void *take_turns_here(void *arg) {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET((unsigned char)((actor *)arg)->letter, &one);
+  assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+  return take_turns(arg);
+}
+
+static TL_UNCHECKED void run_turns(actor actors[2], void *(*body)(void *)) {
+  tl_gil_set_interval(&gil, MS);
+  atomic_store(&stayed, 0);
+  atomic_store(&went, 0);
+  atomic_store(&strayed, 0);
+  atomic_store(&stop, false);
+  for (int i = 0; i < 2; i++)
+    start(&actors[i], body);
+  tl_gil_release(&gil, &self);
+  int64_t limit = os_deadline(LONG);
+  while (atomic_load(&actors[0].turns) + atomic_load(&actors[1].turns) < 100 &&
+         os_now() < limit)
+    wait_a_little();
+  atomic_store(&stop, true);
+  for (int i = 0; i < 2; i++)
+    join(&actors[i]);
+  tl_gil_acquire(&gil, &self, TL_OUTSIDE);
+  assert_true(atomic_load(&stayed) + atomic_load(&went) >= 100);
+  assert_int_equal(atomic_load(&strayed), 0);
+}
+
+static void turns_are_taken_on_one_processor(void **state) {
+  (void)state;
+  actor actors[2];
+  run_turns(actors, take_turns);
+  assert_true(atomic_load(&stayed) > 3 * atomic_load(&went));
+}
+
+static void who_may_not_follow_stays_where_it_may_be(void **state) {
+  (void)state;
+  cpu_set_t all;
+  assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+  if (CPU_COUNT(&all) < 2) skip();
+  actor actors[2];
+  for (int cpu = 0, i = 0; i < 2; cpu++)
+    if (CPU_ISSET(cpu, &all)) actors[i++].letter = (char)cpu;
+  run_turns(actors, take_turns_here);
+  assert_int_equal(atomic_load(&stayed), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -456,6 +535,8 @@ int main(void) {
       TEST(a_sleep_ends_at_its_deadline),
       TEST(nobody_starves),
       TEST(the_policy_changes_under_waiters),
+      TEST(turns_are_taken_on_one_processor),
+      TEST(who_may_not_follow_stays_where_it_may_be),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
