@@ -194,6 +194,31 @@ lua_Integer bind_count(lua_State *L, int arg, lua_Integer usual,
   return n;
 }
 
+/* How many arguments the table at idx says it holds, -1 if it says nonsense. */
+static TL_GIL lua_Integer count_args(lua_State *L, int idx) {
+  int type = lua_getfield(L, idx, "n"), is_integer = false;
+  lua_Integer n = lua_tointegerx(L, -1, &is_integer);
+  lua_pop(L, 1);
+  if (type == LUA_TNIL)
+    n = luaL_len(L, idx);
+  else if (type != LUA_TNUMBER || !is_integer)
+    return -1;
+  return n <= LUAI_MAXSTACK ? n : -1;
+}
+
+bool bind_copyargs(lua_State *L, int idx) {
+  lua_Integer n = lua_isnil(L, idx) ? 0 : count_args(L, idx);
+  if (n < 0) return false;
+  lua_createtable(L, (int)n, 1);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_geti(L, idx, i);
+    lua_rawseti(L, -2, i);
+  }
+  lua_pushinteger(L, n);
+  lua_setfield(L, -2, "n");
+  return true;
+}
+
 bool bind_iscallable(lua_State *L, int idx) {
   if (lua_isfunction(L, idx)) return true;
   if (luaL_getmetafield(L, idx, "__call") == LUA_TNIL) return false;

@@ -65,6 +65,12 @@ bool bind_options(lua_State *L, int arg, const char *const *names) TL_GIL;
 lua_Integer bind_count(lua_State *L, int arg, lua_Integer usual,
                        lua_Integer least) TL_GIL;
 
+/* Pushes a new table of the arguments that are in the table at idx (nil: none),
+ * with their number in its field 'n': the field 'n' of that table, or its
+ * length. False, with nothing pushed, if that is negative, no integer, or
+ * more than a stack holds. */
+bool bind_copyargs(lua_State *L, int idx) TL_GIL;
+
 /* An argument that can be called. */
 void bind_checkcallable(lua_State *L, int arg) TL_GIL;
 bool bind_iscallable(lua_State *L, int idx) TL_GIL;

@@ -28,7 +28,9 @@ static TL_GIL Condition *check_held(lua_State *L, const char *what) {
 }
 
 static TL_GIL int condition_new(lua_State *L) {
+  static const char *const options[] = {"lock", NULL};
   Lock *lock = NULL;
+  bind_options(L, 1, options);
   if (!lua_isnoneornil(L, 1)) lock = lock_check(L, 1);
   lua_settop(L, 1);
   if (lock == NULL) lock = lock_push(L, true);

@@ -312,7 +312,9 @@ static TL_GIL int connection_get_writable(lua_State *L) {
 
 /* Pipe([duplex=true]): two connections; one-way: a receiver and a sender. */
 static TL_GIL int connection_pipe(lua_State *L) {
+  static const char *const options[] = {"duplex", NULL};
   bool duplex = true;
+  bind_options(L, 1, options);
   if (!lua_isnoneornil(L, 1)) {
     luaL_checktype(L, 1, LUA_TBOOLEAN);
     duplex = lua_toboolean(L, 1);

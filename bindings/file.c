@@ -200,7 +200,7 @@ void tl_files_flush(lua_State *L, bool wait) {
 static TL_GIL bool take(tl_waiter *w) {
   tl_file *file = w->object;
   if (file->waiters.owner) return false;
-  file->waiters.owner = w->thread;
+  file->waiters.owner = w->thread->ident;
   return true;
 }
 
@@ -227,7 +227,7 @@ bool tl_file_entered(lua_State *L, tl_file *file) {
 
 void tl_file_leave(tl_file *file) {
   if (tl_unlikely(file->late.n > 0)) tl_file_settle(file);
-  file->waiters.owner = NULL;
+  file->waiters.owner = 0;
   if (tl_likely(file->waiters.first == NULL)) return;
   offer(file);
   tl_wake(&file->waiters, 0); /* those that only look */
@@ -245,8 +245,8 @@ static TL_GIL void before_fork(lua_State *L) {
 static TL_GIL void after_fork(lua_State *L, int child) {
   if (!child) return;
   for (tl_file *f = tl_files_get(L)->first; f; f = f->next) {
-    f->lost = f->waiters.owner != NULL && f->kind == TL_FILE_PLAIN;
-    f->waiters.owner = NULL;
+    f->lost = f->waiters.owner != 0 && f->kind == TL_FILE_PLAIN;
+    f->waiters.owner = 0;
     f->waiters.first = f->waiters.last = NULL;
     f->out.n = f->late.n = 0;
     if (!f->lost && __fpending(f->stream.f) > 0) __fpurge(f->stream.f);

@@ -82,7 +82,7 @@ tl_file *tl_file_of(lua_State *L, int idx) TL_GIL;
 
 /* Whether another call is inside the file, or it is lost: then enter. */
 static inline bool tl_file_busy(const tl_file *file) {
-  return file->waiters.owner != NULL || file->lost;
+  return file->waiters.owner != 0 || file->lost;
 }
 
 /* Waits until nobody is inside the file, enters it and goes on in 'k', which
@@ -95,7 +95,7 @@ int tl_file_wait(lua_State *L, tl_file *file, lua_KContext ctx, lua_KFunction k)
 bool tl_file_entered(lua_State *L, tl_file *file) TL_GIL;
 
 static inline TL_GIL void tl_file_enter(tl_file *file) {
-  file->waiters.owner = tl_self();
+  file->waiters.owner = tl_self()->ident;
 }
 
 void tl_file_leave(tl_file *file) TL_GIL;

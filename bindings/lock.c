@@ -18,8 +18,7 @@ static const char tag;
 
 static TL_GIL void own(Lock *l, tl_thread *t) {
   l->count = 1;
-  l->holder = t->ident;
-  l->waiters.owner = t;
+  l->waiters.owner = t->ident;
 }
 
 /* Takes it, if that needs no waiting. */
@@ -27,7 +26,7 @@ static inline TL_GIL bool try_take(Lock *l) {
   tl_thread *t = bind_thread();
   if (l->count == 0)
     own(l, t);
-  else if (l->recursive && l->holder == t->ident)
+  else if (l->recursive && l->waiters.owner == t->ident)
     l->count++;
   else
     return false;
@@ -53,8 +52,7 @@ static TL_GIL void set_free(Lock *l) {
     return;
   }
   l->count = 0;
-  l->holder = 0;
-  l->waiters.owner = NULL;
+  l->waiters.owner = 0;
   if (tl_unlikely(w != NULL) && !w->nudged) tl_nudge(w);
 }
 
@@ -75,7 +73,8 @@ Lock *lock_push(lua_State *L, bool recursive) {
 }
 
 bool lock_held(const Lock *l) {
-  return l->count > 0 && (!l->recursive || l->holder == bind_thread()->ident);
+  return l->count > 0 &&
+         (!l->recursive || l->waiters.owner == bind_thread()->ident);
 }
 
 int lock_take(lua_State *L, Lock *l, int64_t deadline, lua_KContext ctx,
@@ -163,13 +162,14 @@ static TL_GIL int rlock_tostring(lua_State *L) {
   Lock *l = check_self(L);
   if (l->count == 0) return lock_tostring(L);
   tl_thread *t = tl_interp_of(L)->threads;
-  while (t != NULL && t->ident != l->holder)
+  while (t != NULL && t->ident != l->waiters.owner)
     t = t->next;
   if (t != NULL && t->name != NULL)
     lua_pushfstring(L, "<RLock locked owner=\"%s\" count=%I>", t->name,
                     l->count);
   else /* it ended without releasing */
-    lua_pushfstring(L, "<RLock locked owner=%I count=%I>", l->holder, l->count);
+    lua_pushfstring(L, "<RLock locked owner=%I count=%I>", l->waiters.owner,
+                    l->count);
   return 1;
 }
 

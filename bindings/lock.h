@@ -5,12 +5,12 @@
 #include "bind.h"
 
 typedef struct Lock {
-  const void *tag;    /* const: see bind_checktagged */
-  tl_waitq waiters;   /* GIL; a waiter's stack holds this userdata */
-  lua_Integer count;  /* GIL: how often it is held, 0 when free */
-  lua_Integer holder; /* GIL: ident of the thread that took it; an ident is
-                         never used again, so a dead holder stays itself */
-  bool recursive;     /* const: an RLock */
+  const void *tag;   /* const: see bind_checktagged */
+  tl_waitq waiters;  /* GIL; a waiter's stack holds this userdata. Its owner
+                        is who took it; an ident is never used again, so one
+                        that ended stays itself */
+  lua_Integer count; /* GIL: how often it is held, 0 when free */
+  bool recursive;    /* const: an RLock */
 } Lock;
 
 /* How long a waiter may be overtaken before the lock, or a permit, is handed

@@ -13,6 +13,7 @@
 #define PREFIX "tidelock."
 
 static const luaL_Reg c_modules[] = {
+    {"_arguments", luaopen_tl_arguments},
     {"_connection", luaopen_tl_connection},
     {"_multiprocessing", luaopen_tl_process},
     {"_threading", luaopen_tl_threading},

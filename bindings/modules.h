@@ -16,6 +16,7 @@ struct tl_lua_module {
 extern const struct tl_lua_module tl_lua_modules[];
 
 /* Modules: each pushes its table. */
+int luaopen_tl_arguments(lua_State *L) TL_GIL;
 int luaopen_tl_connection(lua_State *L) TL_GIL;
 int luaopen_tl_errors(lua_State *L) TL_GIL;
 int luaopen_tl_gil(lua_State *L) TL_GIL;

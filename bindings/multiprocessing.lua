@@ -1,6 +1,7 @@
 --- Processes: the parts that are written in Lua, over "tidelock._connection"
 --- and "tidelock._multiprocessing"; all is documented in
 --- types/multiprocessing.lua.
+local arguments = require("tidelock._arguments")
 local connection = require("tidelock._connection")
 local core = require("tidelock._multiprocessing")
 
@@ -20,12 +21,6 @@ end
 
 local function bad_argument(number, name, message, ...)
   error(("bad argument #%d to '%s' (%s)"):format(number, name, message:format(...)), 3)
-end
-
-local function is_callable(value)
-  if type(value) == "function" then return true end
-  local meta = debug.getmetatable(value)
-  return meta ~= nil and meta.__call ~= nil
 end
 
 local function is_timeout(value)
@@ -185,15 +180,15 @@ end
 --- The options of Process(options) or Process(target, ...).
 local function read_options(...)
   local first = ...
-  if select("#", ...) ~= 1 or type(first) ~= "table" or is_callable(first) then
-    if not is_callable(first) then
+  if select("#", ...) ~= 1 or type(first) ~= "table" or arguments.is_callable(first) then
+    if not arguments.is_callable(first) then
       error(("bad argument #1 to 'Process' (function expected, got %s)")
         :format(select("#", ...) == 0 and "no value" or type(first)), 3)
     end
     return { target = first, args = table.pack(select(2, ...)) }
   end
   check_options(first)
-  if not is_callable(first.target) then
+  if not arguments.is_callable(first.target) then
     error(("bad argument #1 to 'Process' (target: function expected, got %s)")
       :format(type(first.target)), 3)
   end
@@ -207,9 +202,12 @@ setmetatable(Process, {
   __call = function(_, ...)
     local options = read_options(...)
     local process = create(process_meta)
-    local args = options.args or {}
+    local args = arguments.copy(options.args)
+    if not args then
+      bad_argument(1, "Process", "args: too many, or field 'n' is no number of them")
+    end
     process._target = options.target
-    process._args = table.move(args, 1, args.n or #args, 1, { n = args.n or #args })
+    process._args = args
     process._name = options.name or process._name
     if options.daemon ~= nil then process._daemon = options.daemon end
     return process

@@ -43,10 +43,13 @@ static TL_GIL int fill(lua_State *L) {
  * ordinary error will come again with the next get; an interruption is asked
  * for again. */
 static TL_GIL void put_off(lua_State *L) {
-  if (tl_error_is(L, -1, "Cancelled"))
-    tl_thread_interrupt(bind_thread(), TL_PEND_CANCEL);
-  else if (tl_error_is(L, -1, "KeyboardInterrupt"))
+  if (tl_error_is(L, -1, "Cancelled")) {
+    lua_getfield(L, -1, "message");
+    if (!tl_thread_cancel(bind_thread(), lua_tostring(L, -1)))
+      tl_thread_interrupt(bind_thread(), TL_PEND_CANCEL);
+  } else if (tl_error_is(L, -1, "KeyboardInterrupt")) {
     tl_thread_interrupt(bind_thread(), TL_PEND_INTERRUPT);
+  }
   lua_pushnil(L);
   lua_rawseti(L, RESULT, taken(L) + 1);
 }

@@ -29,8 +29,8 @@ static TL_GIL bool is_bounded(const Semaphore *s) {
 }
 
 static TL_GIL int semaphore_push(lua_State *L, bool bounded) {
-  static const char *const options[] = {"value", NULL};
-  bind_options(L, 1, options);
+  static const char *const options[] = {"n", "value", NULL};
+  if (bind_options(L, 1, options) && lua_isnil(L, 1)) lua_remove(L, 1);
   lua_Integer value = bind_count(L, 1, 1, 0);
   Semaphore *s = lua_newuserdatauv(L, sizeof *s, 0);
   *s = (Semaphore){.tag = &tag,
@@ -80,7 +80,10 @@ static TL_GIL int take(lua_State *L, Semaphore *s, int64_t deadline,
 static TL_GIL int semaphore_acquire(lua_State *L) {
   Semaphore *s = check_semaphore(L);
   int64_t deadline = TL_FOREVER;
-  if (tl_unlikely(lua_gettop(L) > 1)) deadline = bind_blocking(L, 2);
+  if (tl_unlikely(lua_gettop(L) > 1)) {
+    deadline = bind_blocking(L, 2);
+    bind_deadline(L, 3); /* unlike a lock's, -1 means nothing */
+  }
   return take(L, s, deadline, acquired);
 }
 

@@ -90,30 +90,73 @@ static TL_GIL void set_name(lua_State *L, Thread *th, int arg) {
   lua_pop(L, 1);
 }
 
-size_t thread_check_stack_size(lua_State *L, int arg) {
-  lua_Integer size = luaL_checkinteger(L, arg);
+size_t thread_check_stack_size(lua_State *L, int idx, int arg) {
+  int is_integer;
+  lua_Integer size = lua_tointegerx(L, idx, &is_integer);
+  luaL_argcheck(L, is_integer, arg, "stack size must be an integer");
   luaL_argcheck(L, size == 0 || size >= (lua_Integer)TL_STACK_MIN, arg,
                 "stack size too small");
   luaL_argcheck(L, size <= (lua_Integer)1 << 40, arg, "stack size too large");
   return (size_t)size;
 }
 
-/* Thread(class, target, ...) or Thread(class, {target, args, name, daemon,
- * stack_size}); class is nil or a table with 'run' and 'init'. */
+/* The values of Thread's options, in this order at the bottom of the stack. */
+enum { TARGET = 1, ARGS, NAME, DAEMON, STACK };
+
+/* Raises unless the option is nil or of this type. */
+static TL_GIL void check_option(lua_State *L, int option, const char *name,
+                                int type) {
+  if (lua_isnil(L, option) || lua_type(L, option) == type) return;
+  luaL_argerror(L, 1,
+                lua_pushfstring(L, "%s: %s expected, got %s", name,
+                                lua_typename(L, type),
+                                luaL_typename(L, option)));
+}
+
+/* Pushes a thread with the options at the bottom of the stack. */
+static TL_GIL Thread *push_new(lua_State *L) {
+  size_t stack = lua_isnil(L, STACK) ? 0 : thread_check_stack_size(L, STACK, 1);
+  tl_interp *in = tl_interp_of(L);
+  if (!bind_copyargs(L, ARGS))
+    luaL_argerror(L, 1, "args: too many, or field 'n' is no number of them");
+  lua_pushvalue(L, TARGET);
+  lua_rawseti(L, -2, 0); /* the target stays beside its arguments */
+  lua_replace(L, ARGS);
+  /* Lua would not run the finalizer of an object made in its last collection.
+   */
+  if (in->closing)
+    luaL_error(L, "can't create a thread: the interpreter is closing");
+  Thread *th = push_handle(L, NULL);
+  th->t = tl_thread_new(in);
+  if (!th->t) luaL_error(L, "not enough memory");
+  th->stack_size = stack;
+  th->t->daemon =
+      lua_isnil(L, DAEMON) ? tl_self()->daemon : lua_toboolean(L, DAEMON);
+  if (lua_isnil(L, NAME))
+    set_default_name(L, th, TARGET);
+  else
+    set_name(L, th, NAME);
+  lua_pushvalue(L, ARGS);
+  lua_setiuservalue(L, -2, THREAD_WORK);
+  return th;
+}
+
+/* threading.Thread, a table, called with (target, ...), with a table of options
+ * or with nothing. */
 static TL_GIL int thread_new(lua_State *L) {
   static const char *const options[] = {"target", "args",       "name",
                                         "daemon", "stack_size", NULL};
-  enum { CLASS_ARG = 1, TARGET, ARGS, NAME, DAEMON, STACK };
+  lua_remove(L, 1);
   if (bind_options(L, TARGET, options)) {
-    if (!lua_isnil(L, TARGET)) bind_checkcallable(L, TARGET);
-    if (lua_isnil(L, ARGS)) {
-      lua_newtable(L);
-      lua_replace(L, ARGS);
-    }
-    luaL_checktype(L, ARGS, LUA_TTABLE);
+    if (!lua_isnil(L, TARGET) && !bind_iscallable(L, TARGET))
+      check_option(L, TARGET, "target", LUA_TFUNCTION);
+    check_option(L, ARGS, "args", LUA_TTABLE);
+    check_option(L, DAEMON, "daemon", LUA_TBOOLEAN);
   } else {
-    if (lua_isnone(L, TARGET)) lua_settop(L, TARGET);
-    if (!lua_isnil(L, TARGET)) bind_checkcallable(L, TARGET);
+    if (lua_isnone(L, TARGET))
+      lua_settop(L, TARGET);
+    else
+      bind_checkcallable(L, TARGET);
     int n = lua_gettop(L) - TARGET;
     lua_createtable(L, n, 1);
     lua_insert(L, ARGS);
@@ -123,30 +166,19 @@ static TL_GIL int thread_new(lua_State *L) {
     lua_setfield(L, ARGS, "n");
     lua_settop(L, STACK);
   }
-  size_t stack = lua_isnil(L, STACK) ? 0 : thread_check_stack_size(L, STACK);
-  tl_interp *in = tl_interp_of(L);
-  /* Lua would not run the finalizer of an object made in its last collection.
-   */
-  if (in->closing)
-    return luaL_error(L, "can't create a thread: the interpreter is closing");
-  Thread *th = push_handle(L, NULL);
-  th->t = tl_thread_new(in);
-  if (!th->t) return luaL_error(L, "not enough memory");
-  th->stack_size = stack;
-  th->t->daemon =
-      lua_isnil(L, DAEMON) ? tl_self()->daemon : lua_toboolean(L, DAEMON);
-  if (lua_isnil(L, NAME))
-    set_default_name(L, th, TARGET);
-  else
-    set_name(L, th, NAME);
-  lua_pushvalue(L, TARGET);
-  lua_rawseti(L, ARGS, 0); /* the target stays beside its arguments */
-  if (!lua_isnil(L, CLASS_ARG)) {
-    lua_pushvalue(L, CLASS_ARG);
-    lua_setiuservalue(L, -2, THREAD_CLASS);
-  }
-  lua_pushvalue(L, ARGS);
-  lua_setiuservalue(L, -2, THREAD_WORK);
+  push_new(L);
+  return 1;
+}
+
+/* A thread of the subclass that is argument 1. */
+static TL_GIL int thread_of(lua_State *L) {
+  lua_settop(L, 1);
+  for (int i = TARGET; i <= STACK; i++)
+    lua_pushnil(L);
+  lua_rotate(L, 1, -1); /* the class, above the options */
+  push_new(L);
+  lua_pushvalue(L, STACK + 1);
+  lua_setiuservalue(L, -2, THREAD_CLASS);
   return 1;
 }
 
@@ -190,7 +222,11 @@ static TL_GIL int thread_is_alive(lua_State *L) {
 static TL_GIL int thread_tostring(lua_State *L) {
   static const char *const states[] = {"initial", "started", "stopped"};
   tl_thread *t = thread_check(L)->t;
-  lua_pushfstring(L, "<Thread \"%s\" %s%s", t->name, states[t->state],
+  const char *class = "Thread";
+  if (lua_getiuservalue(L, 1, THREAD_CLASS) == LUA_TTABLE &&
+      lua_getfield(L, -1, "__name") == LUA_TSTRING)
+    class = lua_tostring(L, -1);
+  lua_pushfstring(L, "<%s \"%s\" %s%s", class, t->name, states[t->state],
                   t->daemon ? " daemon" : "");
   if (t->ident)
     lua_pushfstring(L, " ident=%I>", (LUAI_UACINT)t->ident);
@@ -232,18 +268,22 @@ static TL_GIL bool push_attribute(lua_State *L, Thread *th, const char *key) {
   return true;
 }
 
+/* Pushes what the table that is this user value has at the key, argument 2, if
+ * that is not nil. */
+static TL_GIL bool push_field(lua_State *L, int value) {
+  if (lua_getiuservalue(L, 1, value) == LUA_TTABLE) {
+    lua_pushvalue(L, 2);
+    if (lua_gettable(L, -2) != LUA_TNIL) return true;
+  }
+  lua_settop(L, 2);
+  return false;
+}
+
 /* handle[key]: the script's fields, its class, methods, attributes. Upvalue 2
  * is the table of methods. */
 static TL_GIL int thread_index(lua_State *L) {
   Thread *th = thread_check(L);
-  for (int from = THREAD_FIELDS; from <= THREAD_CLASS;
-       from += THREAD_CLASS - THREAD_FIELDS) {
-    if (lua_getiuservalue(L, 1, from) == LUA_TTABLE) {
-      lua_pushvalue(L, 2);
-      if (lua_gettable(L, -2) != LUA_TNIL) return 1;
-    }
-    lua_settop(L, 2);
-  }
+  if (push_field(L, THREAD_FIELDS) || push_field(L, THREAD_CLASS)) return 1;
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) return 1;
   if (lua_type(L, 2) == LUA_TSTRING &&
@@ -259,8 +299,11 @@ static TL_GIL int thread_newindex(lua_State *L) {
   if (strcmp(key, "name") == 0) {
     set_name(L, th, 3);
   } else if (strcmp(key, "daemon") == 0) {
-    if (th->t->state == TL_THREAD_STARTED)
-      return luaL_error(L, "cannot set daemon status of an active thread");
+    if (th->t->state != TL_THREAD_NEW)
+      return luaL_error(L, "cannot set daemon of a thread that was started");
+    if (!lua_isboolean(L, 3))
+      return luaL_error(L, "daemon must be a boolean, not %s",
+                        luaL_typename(L, 3));
     th->t->daemon = lua_toboolean(L, 3);
   } else if (strcmp(key, "ident") == 0 || strcmp(key, "native_id") == 0) {
     return luaL_error(L, "attribute '%s' of a thread is read-only", key);
@@ -287,7 +330,8 @@ static const luaL_Reg metamethods[] = {{"__gc", thread_gc},
                                        {"__newindex", thread_newindex},
                                        {"__tostring", thread_tostring},
                                        {NULL, NULL}};
-static const luaL_Reg functions[] = {{"Thread", thread_new}, {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"Thread", thread_new}, {"thread_of", thread_of}, {NULL, NULL}};
 
 static bool is_ready(lua_State *L, int idx) TL_GIL;
 static bool is_ready(lua_State *L, int idx) {

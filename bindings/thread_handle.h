@@ -39,8 +39,9 @@ static inline TL_GIL Thread *thread_check(lua_State *L) {
  * when it is first asked for. */
 void thread_push(lua_State *L, tl_thread *t) TL_GIL;
 
-/* Argument 'arg' as the size of a stack in bytes; 0: the usual one. */
-size_t thread_check_stack_size(lua_State *L, int arg) TL_GIL;
+/* The value at idx, of argument 'arg', as the size of a stack in bytes; 0: the
+ * usual one. */
+size_t thread_check_stack_size(lua_State *L, int idx, int arg) TL_GIL;
 
 /* The methods of the class that thread_run.c has. */
 int thread_start(lua_State *L) TL_GIL;

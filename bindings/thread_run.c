@@ -47,29 +47,32 @@ static TL_GIL int thread_main(lua_State *L) {
   return 0;
 }
 
-/* Pushes what the thread is to call: the method 'run' of a subclass with the
- * handle, or the target with its arguments. Returns the number of values. */
+/* Pushes the target, or nil, and its arguments; returns how many they are. */
+static TL_GIL int push_target(lua_State *L, int handle) {
+  lua_getiuservalue(L, handle, THREAD_WORK);
+  int work = lua_gettop(L);
+  lua_getfield(L, work, "n");
+  int n = (int)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  luaL_checkstack(L, n + LUA_MINSTACK, "too many arguments to a thread");
+  lua_rawgeti(L, work, 0);
+  for (int i = 1; i <= n; i++)
+    lua_rawgeti(L, work, i);
+  lua_remove(L, work);
+  return n;
+}
+
+/* Pushes what the thread is to call: the method 'run' of its class with the
+ * handle, or the target with its arguments. Returns how many arguments. */
 static TL_GIL int push_work(lua_State *L, int handle) {
   if (lua_getiuservalue(L, handle, THREAD_CLASS) == LUA_TTABLE &&
       lua_getfield(L, -1, "run") != LUA_TNIL) {
     lua_remove(L, -2);
     lua_pushvalue(L, handle);
-    return 2;
+    return 1;
   }
   lua_settop(L, handle);
-  lua_getiuservalue(L, handle, THREAD_WORK);
-  int work = lua_gettop(L);
-  lua_Integer n = lua_getfield(L, work, "n") == LUA_TNUMBER
-                      ? lua_tointeger(L, -1)
-                      : (lua_Integer)lua_rawlen(L, work);
-  lua_pop(L, 1);
-  luaL_argcheck(L, n >= 0 && n < INT_MAX / 2, handle, "bad field 'n' of args");
-  luaL_checkstack(L, (int)n + LUA_MINSTACK, "too many arguments to a thread");
-  lua_rawgeti(L, work, 0);
-  for (int i = 1; i <= (int)n; i++)
-    lua_rawgeti(L, work, i);
-  lua_remove(L, work);
-  return (int)n + 1;
+  return push_target(L, handle);
 }
 
 static TL_GIL int do_nothing(lua_State *L) {
@@ -88,7 +91,7 @@ int thread_start(lua_State *L) {
     lua_replace(L, 2);
   }
   size_t stack = th->stack_size ? th->stack_size : th->t->interp->stack_size;
-  int err = tl_thread_start(L, th->t, thread_main, 1, n, stack);
+  int err = tl_thread_start(L, th->t, thread_main, 1, n + 1, stack);
   if (err == -ECANCELED)
     return luaL_error(L, "can't start a thread: the interpreter is closing");
   if (err < 0)
@@ -99,13 +102,16 @@ int thread_start(lua_State *L) {
   return 1;
 }
 
-/* What a thread without a subclass does; a subclass may call it. */
+/* What a thread does whose class has no method of its own for it. */
 int thread_run(lua_State *L) {
-  thread_check(L);
+  Thread *th = thread_check(L);
   lua_settop(L, 1);
-  int n = push_work(L, 1);
+  if (lua_getiuservalue(L, 1, THREAD_WORK) != LUA_TTABLE || th->result)
+    return 0;
+  lua_settop(L, 1);
+  int n = push_target(L, 1);
   if (lua_isnil(L, 2)) return 0;
-  lua_call(L, n - 1, 0);
+  lua_call(L, n, 0);
   return 0;
 }
 

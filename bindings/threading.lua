@@ -2,6 +2,7 @@
 --- The rest is C, in "tidelock._threading"; all is documented in
 --- types/threading.lua.
 local core = require("tidelock._threading")
+local arguments = require("tidelock._arguments")
 local errors = require("tidelock.errors")
 
 local threading = {
@@ -28,11 +29,15 @@ local threading = {
 }
 threading["local"] = core.Local
 
--- Thread is a table, so that it can be called and subclassed.
+-- Thread is a table, so that it can be called and subclassed. The methods are
+-- those of any thread.
 local Thread = {}
+for _, name in ipairs({ "cancel", "is_alive", "join", "kill", "result", "run", "start" }) do
+  Thread[name] = core.main_thread()[name]
+end
 
 local function construct(class, ...)
-  local thread = core.Thread(class)
+  local thread = core.thread_of(class)
   if class.init then class.init(thread, ...) end
   return thread
 end
@@ -47,18 +52,8 @@ function Thread:subclass(body)
   return setmetatable(class, { __index = self, __call = construct, __name = "Thread class" })
 end
 
-local create = core.Thread
-setmetatable(Thread, {
-  __call = function(_, ...) return create(nil, ...) end,
-  __name = "Thread class",
-})
+setmetatable(Thread, { __call = core.Thread, __name = "Thread class" })
 threading.Thread = Thread
-
-local function is_callable(f)
-  if type(f) == "function" then return true end
-  local metatable = getmetatable(f)
-  return type(metatable) == "table" and metatable.__call ~= nil
-end
 
 --- Raises at the caller of the constructor unless ok.
 local function check(ok, n, expected, value)
@@ -79,15 +74,22 @@ end
 
 --- A thread that calls fn(args...) after a while, unless cancelled before.
 local Timer = Thread:subclass({
+  __name = "Timer",
   init = function(self, interval, fn, args)
     if type(interval) == "table" and fn == nil then
       check_options(interval)
       interval, fn, args = interval.interval, interval.fn, interval.args
     end
     check(type(interval) == "number" and interval >= 0, 1, "non-negative number", interval)
-    check(is_callable(fn), 2, "function", fn)
+    check(arguments.is_callable(fn), 2, "function", fn)
     check(args == nil or type(args) == "table", 3, "table", args)
-    self.interval, self.fn, self.args = interval, fn, args or {}
+    local copy = arguments.copy(args)
+    if not copy then
+      error("bad argument #3 to 'Timer' (too many, or field 'n' is no number of them)", 3)
+    end
+    -- A script may add to them, as to CPython's.
+    copy.n = args and args.n
+    self.interval, self.fn, self.args = interval, fn, copy
     self.finished = core.Event()
   end,
   run = function(self)
@@ -110,7 +112,11 @@ threading.__excepthook__ = threading.excepthook
 
 --- Writes a report of every thread to a file, usually stderr.
 function threading.dump(file)
-  file = file or io.stderr
+  if file == nil then file = io.stderr end
+  local ok, write = pcall(function() return file.write end)
+  if not ok or write == nil then
+    error("bad argument #1 to 'dump' (file expected, got " .. type(file) .. ")", 2)
+  end
   file:write(core.dump_string())
 end
 

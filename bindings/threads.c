@@ -49,7 +49,7 @@ static TL_GIL int stack_size(lua_State *L) {
   tl_interp *in = tl_interp_of(L);
   size_t before = in->stack_size;
   if (!lua_isnoneornil(L, 1)) {
-    size_t size = thread_check_stack_size(L, 1);
+    size_t size = thread_check_stack_size(L, 1, 1);
     in->stack_size = size ? size : TL_STACK_USUAL;
   }
   lua_pushinteger(L, (lua_Integer)before);

@@ -12,11 +12,16 @@ static double seconds_since(int64_t then) {
   return (double)(os_now() - then) / 1e9;
 }
 
-/* The name of a thread that may have ended, and been freed, as an owner. */
-static TL_GIL const char *name_of(tl_interp *in, const tl_thread *owner) {
-  for (tl_thread *t = in->threads; t; t = t->next)
-    if (t == owner) return t->name;
-  return NULL;
+/* Pushes who owns what is waited for: a thread that may have ended. */
+static TL_GIL void push_owner(lua_State *L, tl_interp *in, lua_Integer owner) {
+  const tl_thread *t = in->threads;
+  while (t && t->ident != owner)
+    t = t->next;
+  if (t && t->name)
+    lua_pushfstring(L, ", owned by \"%s\"", t->name);
+  else
+    lua_pushfstring(L, ", owned by thread %I, which has ended",
+                    (LUAI_UACINT)owner);
 }
 
 /* Pushes "blocked on lock for 1.2 s, owned by worker-1", or another state. */
@@ -32,9 +37,8 @@ static TL_GIL void push_state(lua_State *L, tl_thread *t) {
                                               : "something";
     snprintf(since, sizeof since, "%.3f", seconds_since(w->since));
     lua_pushfstring(L, "blocked on %s for %s s", what, since);
-    const char *owner = w->q ? name_of(t->interp, w->q->owner) : NULL;
-    if (owner) {
-      lua_pushfstring(L, ", owned by \"%s\"", owner);
+    if (w->q && w->q->owner) {
+      push_owner(L, t->interp, w->q->owner);
       lua_concat(L, 2);
     }
   } else if (t->blocked_in) {

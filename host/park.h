@@ -19,7 +19,7 @@ typedef struct tl_waiter tl_waiter;
 typedef struct tl_waitq {
   tl_waiter *first, *last; /* GIL */
   const char *what;        /* const: for reports, as "lock"; may be NULL */
-  tl_thread *owner;        /* GIL: for reports, who holds it; may be NULL */
+  lua_Integer owner;       /* GIL: ident of the thread that holds it, or 0 */
 } tl_waitq;
 
 struct tl_waiter {

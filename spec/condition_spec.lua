@@ -44,6 +44,14 @@ function TestCondition.testOwnsARecursiveLockByDefault()
 end
 
 -- 14
+function TestCondition.testTakesOptions()
+  local lock = threading.Lock()
+  local cond <close> = threading.Condition({ lock = lock }):guard()
+  lu.assertTrue(lock:locked())
+  lu.assertStrContains(tostring(threading.Condition({})), "RLock")
+  lu.assertStrContains(tostring(cond), "Lock")
+end
+
 function TestCondition.testScopesGoThroughToTheLock()
   for _, lock in ipairs({ threading.Lock(), threading.RLock() }) do
     local cond = threading.Condition(lock)
@@ -118,7 +126,8 @@ end
 
 function TestCondition.testWrongArguments()
   lu.assertErrorMsgContains("bad argument #1", threading.Condition, 1)
-  lu.assertErrorMsgContains("bad argument #1", threading.Condition, {})
+  lu.assertErrorMsgContains("bad argument #1", threading.Condition, { lock = 1 })
+  lu.assertErrorMsgContains("unknown option 'look'", threading.Condition, { look = 1 })
   lu.assertErrorMsgContains("bad argument #1", threading.Condition, threading.Event())
   local cond = threading.Condition()
   local held <close> = cond:guard()

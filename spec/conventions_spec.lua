@@ -349,7 +349,7 @@ function TestConstructors.testTheirObjectsNameThemselves()
     ["<Queue size=1 maxsize=1>"] = full_queue(),
     ["<SimpleQueue size=0>"] = queue.SimpleQueue(),
     ["<Barrier parties=2 waiting=0>"] = threading.Barrier(2),
-    ['<Thread "late" initial>'] = timer,
+    ['<Timer "late" initial>'] = timer,
   } do
     lu.assertEquals(tostring(object), text)
   end

@@ -71,10 +71,33 @@ function TestDump.testNamesEveryStateAndItsCause()
   end
   -- Who holds what it waits for.
   lu.assertStrContains(section(report, threads.rlock), 'owned by "MainThread"')
+  lu.assertStrContains(section(report, threads.lock), 'owned by "MainThread"')
   for _, t in pairs(threads) do t:cancel() end
   for _, t in pairs(threads) do lu.assertTrue(t:join(LONG)) end
   lock:release()
   rlock:release()
+end
+
+-- An owner that has ended is not taken for one that lives.
+function TestDump.testAnOwnerThatHasEnded()
+  local lock = threading.Lock()
+  local ident
+  do
+    local t = spawn("gone", function() lock:acquire() end)
+    t:join()
+    ident = t.ident
+  end
+  collectgarbage()
+  local waiting = spawn("w", function() lock:acquire() end) -- perhaps in its place
+  local others = {}
+  for i = 1, 20 do others[i] = spawn("o", function() time.sleep(LONG) end) end
+  blocked("lock", waiting)
+  lu.assertStrContains(section(dump(), waiting),
+    ("owned by thread %d, which has ended"):format(ident))
+  lock:release()
+  lu.assertTrue(waiting:join(LONG))
+  for _, t in ipairs(others) do t:cancel() end
+  for _, t in ipairs(others) do t:join() end
 end
 
 -- 221
@@ -174,8 +197,9 @@ function TestDump.testWritesToAFileOrStandardError()
 end
 
 function TestDump.testWrongFileRaises()
-  lu.assertError(threading.dump, 1)
-  lu.assertError(threading.dump, {})
+  for _, file in ipairs { 1, "x", {}, print, coroutine.create(print) } do
+    lu.assertErrorMsgContains("bad argument #1 to 'dump'", threading.dump, file)
+  end
 end
 
 return { TestDump = TestDump }

@@ -29,7 +29,8 @@ local function suite(new)
   function T.testValueIsAnArgumentOrAnOption()
     lu.assertEquals(value_of(new()), 1)
     lu.assertEquals(value_of(new(0)), 0)
-    lu.assertEquals(value_of(new({ value = 3 })), 3)
+    lu.assertEquals(value_of(new({ n = 3 })), 3)
+    lu.assertEquals(value_of(new({ value = 3 })), 3) -- CPython's name
     lu.assertEquals(value_of(new({})), 1)
   end
 
@@ -52,7 +53,7 @@ local function suite(new)
     end
     -- Called as functions: self counts.
     wrong("bad argument #3", false, 1)
-    wrong("bad argument #3", true, -2)
+    wrong("bad argument #3", true, -1) -- which a lock takes
     wrong("bad argument #3", true, 0 / 0)
     wrong("bad argument #3", true, {})
     wrong("bad argument #2", 1)

@@ -152,6 +152,36 @@ function TestSubclass.testIsReadWithTheRightThread()
   lu.assertEquals(names, { "a", "b", "c" })
 end
 
+-- The methods are reached through the classes, too.
+function TestSubclass.testCallsTheMethodsOfItsBase()
+  local log = {}
+  local A = threading.Thread:subclass { run = function() table.insert(log, "A") end }
+  local B = A:subclass {
+    run = function(self)
+      A.run(self)
+      threading.Thread.run(self) -- which has no target
+      table.insert(log, "B")
+    end,
+    join = function(self, timeout)
+      self.joined = true
+      return threading.Thread.join(self, timeout)
+    end,
+  }
+  local b = B()
+  lu.assertTrue(b:start():join(LONG))
+  lu.assertTrue(b.joined)
+  lu.assertEquals(log, { "A", "B" })
+  local plain = threading.Thread(table.insert, log, "target")
+  threading.Thread.start(plain)
+  lu.assertTrue(threading.Thread.join(plain, LONG))
+  lu.assertEquals(log[3], "target")
+end
+
+function TestSubclass.testMayHaveAName()
+  local Worker = threading.Thread:subclass { __name = "Worker" }
+  lu.assertStrContains(tostring(Worker()), "<Worker \"Thread-")
+end
+
 local TestTimer = {}
 
 -- 53
@@ -207,6 +237,7 @@ function TestTimer.testWrongArguments()
   lu.assertErrorMsgContains("bad argument #2 to 'Timer'", threading.Timer, 1)
   lu.assertErrorMsgContains("bad argument #2 to 'Timer'", threading.Timer, 1, "print")
   lu.assertErrorMsgContains("bad argument #3 to 'Timer'", threading.Timer, 1, print, 1)
+  lu.assertErrorMsgContains("bad argument #3 to 'Timer'", threading.Timer, 1, print, { n = -1 })
 end
 
 function TestTimer.testTakesOptions()
