@@ -142,7 +142,7 @@ int tl_child_wait(lua_State *L, tl_child *c, bool patient) {
   tl_thread *t = tl_self();
   int status;
   if (tl_closes_alone(L)) {
-    os_child_wait(&c->os, &status);
+    wait_blind(t, c, &status);
   } else if (tl_in_finalizer(L)) {
     if (!os_child_poll(&c->os, &status)) {
       tl_child_drop(c);

@@ -66,7 +66,7 @@ static TL_GIL bool await(reading *r) {
   if (__fwriting(r->f)) tl_file_flush_now(r->L, file, true);
   int fd = fileno(r->f), ready;
   if (tl_in_finalizer(r->L)) {
-    ready = os_poll(fd, POLLIN, -1, 0);
+    ready = os_ready(fd, POLLIN);
     if (ready == 0) ready = -EDEADLK;
   } else {
     show_prompt(r->L);

@@ -148,7 +148,7 @@ static TL_GIL int write_out(lua_State *L, tl_file *file, const char *s,
   if (t->interp->thread_count == 1) return write_alone(t, file, s, n, done);
   int fd = fileno(file->stream.f);
   while (n - *done <= room_of(file) && *done < n) {
-    int ready = os_poll(fd, POLLOUT, -1, 0);
+    int ready = os_ready(fd, POLLOUT);
     if (ready <= 0) break;
     ssize_t written = write_some(file, s + *done, n - *done);
     if (written >= 0)
@@ -309,7 +309,7 @@ int tl_file_flush_now(lua_State *L, tl_file *file, bool wait) {
   if (wait) {
     err = write_all(file, file->out.p, n, &done, -1);
   } else {
-    while (done < n && !err && os_poll(fileno(f), POLLOUT, -1, 0) > 0) {
+    while (done < n && !err && os_ready(fileno(f), POLLOUT) > 0) {
       size_t room = room_of(file), end = n - done < room ? n : done + room;
       err = write_all(file, file->out.p, end, &done, -1);
     }

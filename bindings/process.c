@@ -68,7 +68,7 @@ static bool look(Handle *h) {
   int status = 0;
   if (h->child) {
     if (!os_child_poll(&h->os, &status)) return false;
-  } else if (os_poll(h->os.pidfd, POLLIN, -1, 0) <= 0) {
+  } else if (os_ready(h->os.pidfd, POLLIN) <= 0) {
     return false;
   }
   h->exitcode = exitcode_of(status);
@@ -231,7 +231,9 @@ static TL_GIL _Noreturn void live(lua_State *co, const char *name) {
 static TL_GIL int give_up(lua_State *L, Handle *h) {
   int err = errno, status;
   kill(h->os.pid, SIGKILL);
+  tl_block_begin(bind_thread(), "process");
   os_child_wait(&h->os, &status);
+  tl_block_end(bind_thread());
   return tl_error_os(L, err, "pidfd_open");
 }
 

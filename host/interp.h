@@ -28,7 +28,6 @@ struct tl_interp {
   atomic_uintptr_t calls[TL_PENDING_CALLS]; /* tl_pending_call; set anywhere */
   lua_CFunction pcall, xpcall; /* const: Lua's; NULL before the libraries */
   size_t stack_size;           /* GIL: bytes of C stack for new threads */
-  tl_interp *next;             /* runtime's mutex */
 };
 
 /* The smallest and the usual C stack of a thread, in bytes. Lua's own limits

@@ -231,12 +231,19 @@ void os_wakefd_clear(int fd) {
   }
 }
 
+int os_ready(int fd, short events) {
+  struct pollfd p = {.fd = fd, .events = events};
+  int n = poll(&p, 1, 0);
+  if (n < 0) return errno == EINTR ? 0 : -errno;
+  return n == 0 ? 0 : p.revents;
+}
+
 int os_poll(int fd, short events, int wake, int64_t deadline) {
   struct pollfd fds[2] = {{.fd = fd, .events = events},
                           {.fd = wake, .events = POLLIN}};
   struct timespec t, *limit = NULL;
   if (deadline != OS_FOREVER) {
-    int64_t left = deadline == 0 ? 0 : deadline - os_now();
+    int64_t left = deadline - os_now();
     t = to_timespec(left > 0 ? left : 0);
     limit = &t;
   }

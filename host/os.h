@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "annot.h"
+
 #define OS_FOREVER INT64_MAX /* a deadline that never comes */
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -46,7 +48,7 @@ bool os_mutex_trylock(os_mutex *m); /* true: taken */
 
 /* Sleeps while *word == seen, until os_word_wake, a signal's handler, or
  * 'deadline'; may return early. True unless the deadline has passed. */
-bool os_word_wait(atomic_uint *word, unsigned seen, int64_t deadline);
+bool os_word_wait(atomic_uint *word, unsigned seen, int64_t deadline) TL_NO_GIL;
 void os_word_wake(atomic_uint *word); /* all that sleep on it */
 
 /* How many processors this process may use, at least 1. */
@@ -70,7 +72,7 @@ pid_t os_thread_id(void);
 typedef pthread_t os_thread;
 int os_thread_start(os_thread *t, size_t stack, int open, void *(*body)(void *),
                     void *arg);
-void os_thread_join(os_thread t);    /* waits for its end */
+void os_thread_join(os_thread t) TL_NO_GIL; /* waits for its end */
 bool os_thread_tryjoin(os_thread t); /* true: it had ended */
 /* To a thread of this process; to none if it has ended. Async-signal-safe. */
 void os_thread_signal(pid_t id, int signal);
@@ -85,10 +87,14 @@ int os_wakefd_open(void);   /* the descriptor, or negative errno */
 void os_wakefd_set(int fd); /* async-signal-safe */
 void os_wakefd_clear(int fd);
 
+/* The events (of 'events', as poll's, and errors) that 'fd' has now, without
+ * waiting; negative errno if poll failed. */
+int os_ready(int fd, short events);
+
 /* Waits until 'fd' is ready for 'events' (as poll's), 'wake' (-1: none) is
  * readable, a signal's handler ran or the deadline passed. Returns the events
  * of fd, 0 for anything else, negative errno if poll failed. */
-int os_poll(int fd, short events, int wake, int64_t deadline);
+int os_poll(int fd, short events, int wake, int64_t deadline) TL_NO_GIL;
 
 /* Closes fd, whatever errno says; keeps errno. fd < 0: nothing. */
 void os_close(int fd);

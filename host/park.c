@@ -201,10 +201,10 @@ int tl_wait_fd(lua_State *L, int fd, short events, int64_t deadline) {
   const char *what = events & POLLIN ? "read" : "write";
   if (deadline != 0 && tl_gil_gives_way(&t->interp->gil, &t->member)) {
     tl_block_begin(t, what);
-    os_poll(fd, events, -1, 0); /* only for its time: so long others may run */
+    os_ready(fd, events); /* only for its time: so long others may run */
     tl_block_end(t);
   }
-  int ready = os_poll(fd, events, -1, 0);
+  int ready = os_ready(fd, events);
   if (ready != 0 || deadline == 0) return ready;
   if (tl_in_finalizer(L)) return luaL_error(L, "cannot wait in a finalizer");
   int wake = tl_thread_wakefd(t);

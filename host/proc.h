@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "annot.h"
+
 /* Zeroed memory is no child. */
 typedef struct os_child {
   pid_t pid;    /* 0: none, or reaped */
@@ -37,7 +39,7 @@ void os_child_adopt(os_child *c, pid_t pid);
 bool os_child_poll(os_child *c, int *status);
 
 /* The same, waiting for the end. */
-void os_child_wait(os_child *c, int *status);
+void os_child_wait(os_child *c, int *status) TL_NO_GIL;
 
 /* Closes the pidfd; the process stays what it is. */
 void os_child_forget(os_child *c);
