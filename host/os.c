@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -68,16 +69,45 @@ void os_mutex_destroy(os_mutex *m) {
   pthread_mutex_destroy(m);
 }
 
+/* A mutex that is no mutex, or used in a way that is none. */
+static _Noreturn void broken(const char *what) {
+  fprintf(stderr, "tidelock: %s\n", what);
+  abort();
+}
+
+#ifdef TL_DEBUG
+/* Mutexes are held for a few statements: never while their thread sleeps. */
+static _Thread_local int held;
+
+static void note_held(int change) {
+  held += change;
+}
+
+static void check_none_held(void) {
+  if (held != 0) broken("a thread sleeps while it holds a mutex");
+}
+#else
+static void note_held(int change) {
+  (void)change;
+}
+
+static void check_none_held(void) {}
+#endif
+
 void os_mutex_lock(os_mutex *m) {
-  if (pthread_mutex_lock(m)) abort();
+  if (pthread_mutex_lock(m)) broken("a mutex cannot be locked");
+  note_held(1);
 }
 
 void os_mutex_unlock(os_mutex *m) {
-  if (pthread_mutex_unlock(m)) abort();
+  if (pthread_mutex_unlock(m)) broken("a mutex cannot be unlocked");
+  note_held(-1);
 }
 
 bool os_mutex_trylock(os_mutex *m) {
-  return pthread_mutex_trylock(m) == 0;
+  if (pthread_mutex_trylock(m)) return false;
+  note_held(1);
+  return true;
 }
 
 static long futex(atomic_uint *word, int op, unsigned val,
@@ -89,6 +119,7 @@ static long futex(atomic_uint *word, int op, unsigned val,
 bool os_word_wait(atomic_uint *word, unsigned seen, int64_t deadline) {
   /* WAIT_BITSET takes an absolute time of the monotonic clock. */
   struct timespec t, *limit = NULL;
+  check_none_held();
   if (deadline != OS_FOREVER) {
     t = to_timespec(deadline < 0 ? 0 : deadline);
     limit = &t;
@@ -188,6 +219,7 @@ no_attr:
 }
 
 void os_thread_join(os_thread t) {
+  check_none_held();
   pthread_join(t, NULL);
 }
 
@@ -242,6 +274,7 @@ int os_poll(int fd, short events, int wake, int64_t deadline) {
   struct pollfd fds[2] = {{.fd = fd, .events = events},
                           {.fd = wake, .events = POLLIN}};
   struct timespec t, *limit = NULL;
+  check_none_held();
   if (deadline != OS_FOREVER) {
     int64_t left = deadline - os_now();
     t = to_timespec(left > 0 ? left : 0);
