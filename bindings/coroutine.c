@@ -128,7 +128,7 @@ static TL_GIL int co_wrap(lua_State *L) {
   return 1;
 }
 
-static TL_GIL int co_yield (lua_State *L) {
+static TL_GIL int yield_co(lua_State *L) {
   if (tl_unlikely(L == tl_self()->L))
     return luaL_error(L, "attempt to yield from outside a coroutine");
   return lua_yield(L, lua_gettop(L));
@@ -180,7 +180,7 @@ static const luaL_Reg functions[] = {{"close", co_close},
                                      {"running", co_running},
                                      {"status", co_status},
                                      {"wrap", co_wrap},
-                                     {"yield", co_yield },
+                                     {"yield", yield_co},
                                      {NULL, NULL}};
 
 int luaopen_tl_coroutine(lua_State *L) {

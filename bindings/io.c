@@ -26,15 +26,7 @@ static bool get_mode(const char *mode, char out[5]) {
   return strspn(mode, "b") == strlen(mode);
 }
 
-/* Opening a FIFO waits for its other end; a terminal or another device may
- * wait as well. When nobody else is there to run, it does not matter. */
-static TL_GIL bool may_wait(lua_State *L, const char *name) {
-  struct stat st;
-  if (tl_in_finalizer(L)) return false;
-  if (tl_interp_of(L)->thread_count == 1) return true;
-  return stat(name, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode));
-}
-
+/* Opening a FIFO waits for its other end; any file's folder may be far away. */
 static TL_GIL FILE *open_away(const char *name, const char *mode) {
   tl_thread *t = tl_self();
   tl_block_begin(t, "open");
@@ -49,7 +41,7 @@ static TL_GIL bool open_file(lua_State *L, const char *name, const char *mode) {
   FILE *f;
   tl_child_reap(L);
   for (;;) {
-    f = may_wait(L, name) ? open_away(name, mode) : fopen(name, mode);
+    f = tl_in_finalizer(L) ? fopen(name, mode) : open_away(name, mode);
     if (f || errno != EINTR) break;
     tl_check(L);
   }

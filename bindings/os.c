@@ -1,5 +1,5 @@
-/* os.c - os.execute and os.exit, in place of Lua's; the other functions of the
- * library do not block. */
+/* os.c - what of Lua's os waits: os.execute, os.remove, os.rename; and os.exit,
+ * which ends the other threads. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -78,8 +78,31 @@ static TL_GIL int os_exit(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg functions[] = {
-    {"execute", os_execute}, {"exit", os_exit}, {NULL, NULL}};
+/* Calls that wait for a file system, which may be far away. In a finalizer they
+ * keep the GIL: what Lua is in the middle of is nobody else's. */
+static TL_GIL int change_files(lua_State *L, const char *from, const char *to) {
+  tl_thread *t = tl_self();
+  bool away = !tl_in_finalizer(L);
+  if (away) tl_block_begin(t, "file system");
+  bool done = (to ? rename(from, to) : remove(from)) == 0;
+  if (away) tl_block_end(t);
+  return luaL_fileresult(L, done, to ? NULL : from);
+}
+
+static TL_GIL int os_remove(lua_State *L) {
+  return change_files(L, luaL_checkstring(L, 1), NULL);
+}
+
+static TL_GIL int os_rename(lua_State *L) {
+  const char *from = luaL_checkstring(L, 1);
+  return change_files(L, from, luaL_checkstring(L, 2));
+}
+
+static const luaL_Reg functions[] = {{"execute", os_execute},
+                                     {"exit", os_exit},
+                                     {"remove", os_remove},
+                                     {"rename", os_rename},
+                                     {NULL, NULL}};
 
 TL_GIL int luaopen_tl_os(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);

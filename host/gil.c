@@ -2,10 +2,10 @@
  *
  * The lock is one word: the member that holds it, and a bit that says that
  * others wait. Without waiters taking and giving back are one atomic
- * operation each. With waiters the holder hands the lock over: under 'mu' it
- * chooses the next holder, writes it into the word and wakes it. The word is
- * never 0 while somebody is queued (but see gil_cpython.c), so nobody can
- * overtake and nobody races.
+ * operation on it each, and some bookkeeping. With waiters the holder hands the
+ * lock over: under 'mu' it chooses the next holder, writes it into the word and
+ * wakes it. The word is never 0 while somebody is queued (but see
+ * gil_cpython.c), so nobody can overtake and nobody races.
  *
  * A member back from outside asks the holder to give way at once. For the
  * others the ticker (gil_ticker.c) asks, after an interval in which the lock
@@ -71,6 +71,7 @@ bool tl_gil_held(const tl_gil *g, const tl_member *m) {
   return tl_gil_holder(g) == m;
 }
 
+/* Relaxed: who must be sure looks again under mu. */
 static bool is_fair(tl_gil *g) {
   return atomic_load_explicit(&g->policy, memory_order_relaxed) == TL_FAIR;
 }
@@ -295,6 +296,12 @@ static void acquire(tl_gil *g, tl_member *m, tl_gil_class why) {
   if (why == TL_OUTSIDE && how == QUEUED) m->stats.boosts++;
 }
 
+/* A request is void once m gives way. Relaxed: set under mu, and read by m
+ * itself; one that comes at this moment is repeated (gil_ticker.c, ask). */
+static void forget_request(tl_member *m) {
+  atomic_store_explicit(&m->drop_request, false, memory_order_relaxed);
+}
+
 /* Frees the lock or hands it over. */
 static void give_up(tl_gil *g, tl_member *m) {
   int64_t now = os_now();
@@ -304,10 +311,10 @@ static void give_up(tl_gil *g, tl_member *m) {
     return;
   }
   uintptr_t alone = (uintptr_t)m;
-  atomic_store_explicit(&m->drop_request, false, memory_order_relaxed);
+  forget_request(m);
   if (atomic_compare_exchange_strong(&g->holder, &alone, 0)) return;
   os_mutex_lock(&g->mu);
-  atomic_store_explicit(&m->drop_request, false, memory_order_relaxed);
+  forget_request(m);
   hand_over(g, NULL, now);
 }
 
@@ -344,7 +351,7 @@ bool tl_gil_yield(tl_gil *g, tl_member *m) {
   int64_t now = os_now();
   m->stats.held_time += now - m->acquired_at;
   os_mutex_lock(&g->mu);
-  atomic_store_explicit(&m->drop_request, false, memory_order_relaxed);
+  forget_request(m);
   /* One of its own class will not be back soon. */
   bool soon = hand_over(g, m, now) != TL_PREEMPTED;
   if (await_grant(g, m, TL_PREEMPTED, soon ? spin_until(g, now) : 0))
@@ -353,7 +360,7 @@ bool tl_gil_yield(tl_gil *g, tl_member *m) {
     acquire(g, m, TL_PREEMPTED);
   /* Who asked meanwhile is not served at the very next instruction, which may
    * be in the middle of an "n = n + 1", but asks again. */
-  atomic_store_explicit(&m->drop_request, false, memory_order_relaxed);
+  forget_request(m);
   return true;
 }
 

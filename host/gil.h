@@ -83,6 +83,9 @@ struct tl_gil {
  * request stands. */
 int tl_gil_init(tl_gil *g, void (*ask)(pid_t holder));
 void tl_gil_destroy(tl_gil *g);
+
+/* A member that has not begun; its memory may be freed once it has given the
+ * lock up for good. */
 void tl_member_init(tl_member *m);
 
 /* By the member's thread, before it acquires for the first time. */

@@ -48,7 +48,7 @@ void tl_cpu_passes(tl_gil *g, tl_member *next, bool follows) {
 bool tl_cpu_spin(const tl_gil *g, const tl_member *m, int64_t end) {
   if (!g->may_spin || noted(&g->holder_cpu) == os_cpu_current()) return false;
   do {
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < 16; i++) { /* Relaxed: who finds a bit looks again. */
       if (atomic_load_explicit(&((tl_member *)m)->word, memory_order_relaxed))
         return true;
       os_cpu_relax();

@@ -73,7 +73,7 @@ typedef pthread_t os_thread;
 int os_thread_start(os_thread *t, size_t stack, int open, void *(*body)(void *),
                     void *arg);
 void os_thread_join(os_thread t) TL_NO_GIL; /* waits for its end */
-bool os_thread_tryjoin(os_thread t); /* true: it had ended */
+bool os_thread_tryjoin(os_thread t);        /* true: it had ended */
 /* To a thread of this process; to none if it has ended. Async-signal-safe. */
 void os_thread_signal(pid_t id, int signal);
 void os_thread_name(const char *name); /* this thread's, cut to 15 bytes */

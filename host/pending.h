@@ -5,7 +5,8 @@
 
 #include "thread.h"
 
-/* Something is to be run or raised. */
+/* Something is to be run or raised. Relaxed: seen late it is seen at the next
+ * look, and those that raise look again. */
 static inline bool tl_is_pending(tl_thread *t) {
   return atomic_load_explicit(&t->pending, memory_order_relaxed) != 0;
 }
@@ -24,8 +25,9 @@ static inline void tl_defer_raise(tl_thread *t) {
   t->defer_raise = true;
 }
 
-/* Calls fn(L, arg) on the main thread at a safe point. From any thread or a
- * signal handler; calls of one fn that have not run yet are one. */
+/* Calls fn(L) on the main thread at a safe point. From any thread or a signal
+ * handler; calls of one fn that have not run yet are one. There may be
+ * TL_PENDING_CALLS different ones. */
 typedef void (*tl_pending_call)(lua_State *L);
 void tl_pending_add(tl_interp *in, tl_pending_call fn);
 

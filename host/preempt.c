@@ -2,11 +2,16 @@
  *
  * A standing count hook halves the VM's speed whatever its count, so there is
  * none. Whoever wants the holder of the GIL to look up sends it a signal; the
- * handler, on the holder's own thread, sets a count hook of 1 on the innermost
- * running state, the one thing that Lua's manual allows there; the VM calls
- * the hook at its next backward jump or call, and the hook gives way and
- * raises what is pending. SIGURG, as in Go: ignored by default, let through by
- * debuggers, meaningful to almost nobody.
+ * handler, on the holder's own thread, sets a line hook on the innermost
+ * running state, the one thing that Lua's manual allows there; the VM calls the
+ * hook at its next backward jump, line or call of a Lua function, and the hook
+ * gives way and raises what is pending. SIGURG, as in Go: ignored by default,
+ * let through by debuggers, meaningful to almost nobody.
+ *
+ * Not a count hook: right after a hook the VM still looks for hooks at each
+ * instruction, so one that is set at that moment would be called in the middle
+ * of an "n = n + 1". Without debug information there are no lines, but jumps
+ * and calls all the same.
  *
  * A request can be lost between two instructions of the VM's hook code, so
  * gil.c repeats it, and each change of the innermost state carries it along
@@ -34,7 +39,6 @@
 #include "weak.h"
 
 #define CHUNK 1000           /* instructions between looks, when counting */
-#define AFTER_HOOK 1000      /* ns of processor time for some instructions */
 #define KILL_CLOSE 100000000 /* ns for all Lua __close of a killed thread */
 
 static const char hooks_key; /* registry: weak table, state -> script_hook */
@@ -78,7 +82,7 @@ static TL_UNCHECKED void arm(tl_thread *t) {
   if (hook == one_shot) {
     /* Again, because the VM, about to note that there is no hook any more,
      * may have missed that there is a new one. */
-    lua_sethook(L, one_shot, mask | LUA_MASKCOUNT, lua_gethookcount(L));
+    lua_sethook(L, one_shot, mask, lua_gethookcount(L));
     return;
   }
   if (hook == script_hook && (mask & LUA_MASKCOUNT)) return;
@@ -92,7 +96,7 @@ static TL_UNCHECKED void arm(tl_thread *t) {
   t->preempt.mask = mask;
   t->preempt.count = hook ? lua_gethookcount(L) : 0;
   t->preempt.armed = L;
-  lua_sethook(L, one_shot, mask | LUA_MASKCOUNT, 1);
+  lua_sethook(L, one_shot, mask | LUA_MASKLINE, 0);
 }
 
 /* Gives the armed state its own hook back. A request that comes meanwhile is
@@ -134,13 +138,6 @@ void tl_preempt_moved(tl_thread *t) {
   if (is_wanted(t)) arm(t);
 }
 
-/* Right after a hook the VM still looks for hooks at each instruction, not
- * only at jumps and calls: a request then would cut an "n = n + 1" in two. It
- * is repeated anyway. */
-static bool has_left(tl_thread *t) {
-  return os_thread_time() - t->preempt.left_at > AFTER_HOOK;
-}
-
 static TL_UNCHECKED void on_signal(int signal) {
   (void)signal;
   tl_thread *t = tl_current;
@@ -152,7 +149,7 @@ static TL_UNCHECKED void on_signal(int signal) {
     if (t->wakefd >= 0) os_wakefd_set(t->wakefd);
   }
   if (!t->preempt.changing && tl_gil_held(&t->interp->gil, &t->member) &&
-      (pending || (atomic_load(&t->member.drop_request) && has_left(t))))
+      (pending || atomic_load(&t->member.drop_request)))
     arm(t);
   errno = saved;
 }
@@ -307,20 +304,30 @@ static TL_GIL void look_soon(lua_State *L, tl_thread *t) {
     lua_sethook(L, hook, mask, 1);
   } else {
     arm(t);
+    if (lua_gethook(L) == one_shot)
+      lua_sethook(L, one_shot, lua_gethookmask(L) | LUA_MASKCOUNT, 1);
   }
 }
 
-/* Gives way if asked to, then raises what is pending. */
-static TL_GIL void look_up(lua_State *L, tl_thread *t) {
+/* Gives way if asked to, then raises what is pending; true if that is to be
+ * done at the next instruction. */
+static TL_GIL bool look_up(lua_State *L, tl_thread *t) {
   tl_watchdog(L, t);
   tl_gil_yield(&t->interp->gil, &t->member);
-  if (tl_likely(!tl_is_pending(t))) return;
+  if (tl_likely(!tl_is_pending(t))) return false;
   if (t->defer_raise) {
     t->defer_raise = false; /* a value to be closed is marked first */
-    look_soon(L, t);
-    return;
+    return true;
   }
   tl_check(L);
+  return false;
+}
+
+/* Calls the hook that the armed state had, if it is for this event. */
+static TL_GIL void pass_on(lua_State *L, tl_thread *t, lua_Debug *ar) {
+  int event = ar->event == LUA_HOOKTAILCALL ? LUA_HOOKCALL : ar->event;
+  if (t->preempt.hook && (t->preempt.mask & (1 << event)))
+    t->preempt.hook(L, ar);
 }
 
 static void one_shot(lua_State *L, lua_Debug *ar) {
@@ -329,17 +336,17 @@ static void one_shot(lua_State *L, lua_Debug *ar) {
     set_base_hook(L); /* a stray: made by a C module while armed */
   } else {
     if (t->kill_phase != TL_KILL_NONE && is_closing(L, t, ar)) return;
-    if (ar->event != LUA_HOOKCOUNT) {
-      if (t->preempt.hook) t->preempt.hook(L, ar);
-      return;
-    }
+    pass_on(L, t, ar);
+    if (ar->event != LUA_HOOKLINE && ar->event != LUA_HOOKCOUNT) return;
     disarm(t);
   }
-  look_up(L, t);
+  bool put_off = look_up(L, t);
   /* A request that came meanwhile is repeated: see tl_gil_yield. */
   disarm(t);
-  if (tl_is_pending(t)) arm(t);
-  t->preempt.left_at = os_thread_time();
+  if (put_off)
+    look_soon(L, t);
+  else if (tl_is_pending(t))
+    arm(t);
 }
 
 /* --- the script's hook ------------------------------------------------------
@@ -391,7 +398,8 @@ static void script_hook(lua_State *L, lua_Debug *ar) {
   if (s && (ar->event != LUA_HOOKCOUNT || count_down(L, s))) call_script(L, ar);
   lua_pop(L, 1);
   tl_thread *t = tl_self();
-  if (ar->event == LUA_HOOKCOUNT && is_wanted(t)) look_up(L, t);
+  if (ar->event == LUA_HOOKCOUNT && is_wanted(t) && look_up(L, t))
+    look_soon(L, t);
 }
 
 /* The C hook that a record needs. */
@@ -487,6 +495,6 @@ static void counting_hook(lua_State *L, lua_Debug *ar) {
   tl_thread *t = tl_self();
   if (lua_gethookcount(L) != CHUNK) set_base_hook(L); /* see arm */
   if (t->kill_phase != TL_KILL_NONE && is_closing(L, t, ar)) return;
-  if (is_wanted(t)) look_up(L, t);
+  if (is_wanted(t) && look_up(L, t)) look_soon(L, t);
 }
 #endif

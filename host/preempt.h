@@ -31,6 +31,7 @@ void tl_preempt_raising(lua_State *L, tl_thread *t) TL_GIL;
  * ours; from NULL: none. */
 void tl_preempt_newstate(lua_State *from, lua_State *made) TL_GIL;
 
+/* A request stands, and t goes on in another state: that one gets the hook. */
 void tl_preempt_moved(tl_thread *t) TL_GIL;
 
 /* t goes on in another state: a coroutine is resumed, or has returned. */

@@ -10,19 +10,26 @@
 #define FORK_HOOKS 4
 
 static struct {
+  os_mutex mu;
   sigset_t mask; /* const after init: that of start-up */
-  bool open;     /* const after init */
-  const tl_fork_hooks *forks[FORK_HOOKS];
-  int fork_count;
-} runtime;
+  bool open;     /* mu */
+  const tl_fork_hooks *forks[FORK_HOOKS]; /* const once counted */
+  atomic_int fork_count;                  /* set under mu */
+} runtime = {.mu = PTHREAD_MUTEX_INITIALIZER};
 
-int tl_runtime_init(void) {
+static int open_once(void) {
   if (runtime.open) return 0;
   pthread_sigmask(SIG_SETMASK, NULL, &runtime.mask);
   int err = tl_preempt_install();
-  if (err) return err;
-  runtime.open = true;
-  return 0;
+  runtime.open = err == 0;
+  return err;
+}
+
+int tl_runtime_init(void) {
+  os_mutex_lock(&runtime.mu);
+  int err = open_once();
+  os_mutex_unlock(&runtime.mu);
+  return err;
 }
 
 const sigset_t *tl_runtime_sigmask(void) {
@@ -30,14 +37,19 @@ const sigset_t *tl_runtime_sigmask(void) {
 }
 
 void tl_runtime_atfork(const tl_fork_hooks *hooks) {
-  for (int i = 0; i < runtime.fork_count; i++)
-    if (runtime.forks[i] == hooks) return;
-  if (runtime.fork_count < FORK_HOOKS)
-    runtime.forks[runtime.fork_count++] = hooks;
+  os_mutex_lock(&runtime.mu);
+  int n = atomic_load(&runtime.fork_count), i = 0;
+  while (i < n && runtime.forks[i] != hooks)
+    i++;
+  if (i == n && n < FORK_HOOKS) {
+    runtime.forks[n] = hooks;
+    atomic_store(&runtime.fork_count, n + 1);
+  }
+  os_mutex_unlock(&runtime.mu);
 }
 
 static TL_GIL void run_hooks(lua_State *L, bool before, bool child) {
-  for (int i = 0; i < runtime.fork_count; i++) {
+  for (int i = 0; i < atomic_load(&runtime.fork_count); i++) {
     if (before)
       runtime.forks[i]->before(L);
     else
@@ -52,9 +64,11 @@ pid_t tl_runtime_fork(lua_State *L) {
   sigset_t all, old;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
+  os_mutex_lock(&runtime.mu); /* whole in the child, as the GIL is */
   tl_gil_before_fork(&me->interp->gil);
   pid_t pid = fork();
   int err = errno;
+  os_mutex_unlock(&runtime.mu);
   if (pid == 0) {
     tl_gil_after_fork(&me->interp->gil, &me->member);
     tl_threads_after_fork(me);

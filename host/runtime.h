@@ -7,8 +7,9 @@
 
 #include "thread.h"
 
-/* Once per process, before the first interpreter: the start-up signal mask is
- * kept for children, the preemption signal is installed. 0 or -errno. */
+/* Before an interpreter is opened; from any thread. The first time: the
+ * start-up signal mask is kept for children, the preemption signal is
+ * installed. 0 or -errno. */
 int tl_runtime_init(void);
 
 /* The signal mask that the process was started with. */

@@ -58,7 +58,6 @@ struct tl_thread {
     lua_State *volatile armed; /* the state that has our hook */
     lua_Hook hook;             /* what the state had */
     int mask, count;
-    int64_t left_at;        /* ns of this thread's processor time */
     volatile bool changing; /* owner: its handler leaves hooks alone */
   } preempt;
   tl_kill_phase kill_phase;  /* owner */

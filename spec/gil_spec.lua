@@ -185,6 +185,12 @@ function TestGil.testStatsOfThreads()
     lu.assertIsString(one.name)
     lu.assertEquals(math.type(one.ident), "integer")
     sum = sum + one.acquires
+    for name, value in pairs(stats) do
+      if name ~= "threads" then
+        lu.assertEquals(math.type(one[name]), math.type(value), name)
+        lu.assertTrue(one[name] >= 0 and one[name] <= gil.stats()[name], name)
+      end
+    end
   end
   lu.assertTrue(sum <= stats.acquires)
   event:set()

@@ -1,4 +1,5 @@
 --- threading.Lock and threading.RLock: behaviours 1 to 13.
+local gil = require("gil")
 local lu = require("luaunit")
 local threading = require("threading")
 local time = require("time")
@@ -244,6 +245,27 @@ local function suite(new)
     lock:release()
     for _, thread in ipairs(threads) do thread:join() end
     lu.assertEquals(order, { 1, 2, 3, 4, 5 })
+  end
+
+  -- A thread that is never preempted lets a waiter have the lock all the same.
+  function T.testAWaiterIsOvertakenForAMomentOnly()
+    local interval, lock = gil.switch_interval(), new()
+    gil.switch_interval(1000)
+    lock:acquire()
+    local waiter = spawn(function()
+      lock:acquire()
+      lock:release()
+    end)
+    blocked("r?lock", waiter)
+    local deadline = time.monotonic() + 30
+    while waiter:is_alive() and time.monotonic() < deadline do
+      lock:release()
+      lock:acquire()
+    end
+    gil.switch_interval(interval)
+    lock:release()
+    lu.assertTrue(waiter:join(30))
+    lu.assertTrue(time.monotonic() < deadline)
   end
 
   -- A running thread may overtake a waiter only for a while.

@@ -122,6 +122,14 @@ function TestPipe:testClosed()
   lu.assertErrorMsgContains("closed", sender.send_bytes, sender, "x")
 end
 
+function TestPipe:testTakesOptions()
+  local a, b = mp.Pipe { duplex = false }
+  lu.assertTrue(a.readable and b.writable)
+  lu.assertFalse(a.writable or b.readable)
+  a:close()
+  b:close()
+end
+
 function TestPipe:testWrongArguments()
   local receiver, sender <close> = mp.Pipe(false)
   local _ <close> = receiver
@@ -132,6 +140,8 @@ function TestPipe:testWrongArguments()
     receiver:recv_bytes(-1)
   end)
   lu.assertErrorMsgContains("(boolean expected, got number)", mp.Pipe, 1)
+  lu.assertErrorMsgContains("(boolean expected, got string)", mp.Pipe, { duplex = "no" })
+  lu.assertErrorMsgContains("unknown option 'simplex'", mp.Pipe, { simplex = true })
   lu.assertError(receiver.recv_bytes, 1)
   lu.assertFalse(receiver:poll())
 end

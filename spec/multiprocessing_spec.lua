@@ -5,6 +5,7 @@ local lu = require("luaunit")
 local mp = require("multiprocessing")
 local threading = require("threading")
 local time = require("time")
+local blocked = require("support.blocked")
 local children = require("support.children")
 
 local LIMIT = 20 -- seconds, for what should take a moment
@@ -380,6 +381,33 @@ function TestProcess:testNamesAndNumbers()
   lu.assertStrMatches(names, "(Process%-%d+) %1:1")
 end
 
+function TestProcess:testTellsWhatItIs()
+  local receiver, sender <close> = mp.Pipe(false)
+  local _ <close> = receiver
+  local go, hold <close> = mp.Pipe(false)
+  local process = mp.Process {
+    name = "p",
+    target = function()
+      local me = mp.current_process()
+      sender:send_bytes(table.concat({ me.pid, tostring(me), tostring(mp.parent_process()) }, "\n"))
+      go:recv_bytes()
+    end,
+  }
+  lu.assertNil(process.pid)
+  lu.assertNil(process.exitcode)
+  process:start()
+  local pid = process.pid
+  local told = receiver:recv_bytes()
+  lu.assertEquals(told, ('%d\n<Process "p" started pid=%d>\n<ParentProcess "MainProcess" pid=%d>')
+    :format(pid, pid, mp.current_process().pid))
+  lu.assertEquals(tostring(process), ('<Process "p" started pid=%d>'):format(pid))
+  hold:send_bytes("end")
+  process:join()
+  lu.assertEquals(tostring(process), '<Process "p" stopped exitcode=0>')
+  lu.assertEquals({ process.pid, process.exitcode }, { pid, 0 })
+  go:close()
+end
+
 function TestProcess:testArgumentsTravelWithNils()
   lu.assertEquals(select(2, children.outcome(function(sender, ...)
     sender:send_bytes(select("#", ...) .. tostring((select(2, ...))))
@@ -403,6 +431,10 @@ function TestProcess:testWrongArgumentsAreNamed()
   wrong("target: function expected, got nil", {})
   wrong("unknown option 'kwargs'", { target = print, kwargs = {} })
   wrong("args: table expected, got number", { target = print, args = 1 })
+  for _, n in ipairs { -1, 1.5, "1" } do
+    wrong("args: too many", { target = print, args = { n = n } })
+  end
+  wrong("function expected, got table", { target = print }, 1)
   wrong("name: string expected", { target = print, name = {} })
   wrong("daemon: boolean expected", { target = print, daemon = 1 })
   lu.assertErrorMsgContains("bad argument #1 to 'subclass'", function()
@@ -444,6 +476,7 @@ function TestProcess:testJoinCanBeCancelled()
   local process = sleeper()
   local thread = threading.Thread(process.join, process)
   thread:start()
+  blocked("read", thread)
   thread:cancel()
   lu.assertTrue(thread:join(LIMIT))
   lu.assertErrorMsgContains("Cancelled", thread.result, thread)

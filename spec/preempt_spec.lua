@@ -219,6 +219,30 @@ function TestSwitching.testACompoundOperationMayInterleave()
   lu.assertTrue(n < 2 * each)
 end
 
+-- 216: so is a plain increment, of whatever kind of variable: no thread is made
+-- to give way between its read and its write. README says so.
+function TestSwitching.testAnIncrementIsWhole()
+  local _ <close> = settings()
+  for _, policy in ipairs { "fair", "cpython" } do
+    gil.policy(policy)
+    gil.switch_interval(20e-6)
+    local switches = gil.stats().switches
+    local up, shared, each = 0, { field = 0 }, 300000
+    _G.spec_count = 0
+    local _, errors = bunch(4, function()
+      for _ = 1, each do
+        up = up + 1
+        shared.field = shared.field + 1
+        spec_count = spec_count + 1 -- luacheck: ignore
+      end
+    end)
+    lu.assertEquals(errors, {})
+    lu.assertEquals({ up, shared.field, _G.spec_count }, { 4 * each, 4 * each, 4 * each })
+    lu.assertTrue(gil.stats().switches > switches + 10)
+    _G.spec_count = nil
+  end
+end
+
 -- 216: what is one instruction is never cut.
 function TestSwitching.testASingleAccessIsWhole()
   local _ <close> = settings()

@@ -84,6 +84,7 @@ end
 -- 50
 function TestThreading.testStackSize()
   local usual = threading.stack_size()
+  if (os.getenv("TIDELOCK_SANITIZER") or "") == "" then lu.assertEquals(usual, 1 << 20) end
   lu.assertTrue(usual >= 1 << 20)
   lu.assertEquals(threading.stack_size(8 << 20), usual)
   lu.assertEquals(spawn(function() return 1 end):result(LONG), 1)
@@ -96,6 +97,20 @@ function TestThreading.testStackSize()
   local least = os.getenv("TIDELOCK_SANITIZER") and 4 << 20 or 512 << 10
   lu.assertEquals(threading.Thread { target = function() return 2 end, stack_size = least }
     :start():result(LONG), 2)
+end
+
+-- lpeg's nested matches take 13 KiB each: 200 of them, which is what Lua allows,
+-- need more than the usual stack.
+function TestThreading.testNewThreadsHaveTheSizeThatWasSet()
+  local lpeg = require("lpeg")
+  local hook, usual = threading.excepthook, threading.stack_size()
+  local function nested() return lpeg.match(lpeg.C(1) / nested, "x") end
+  threading.excepthook = function() end
+  threading.stack_size(math.max(usual, 8 << 20))
+  local t = spawn(nested)
+  threading.stack_size(usual)
+  lu.assertErrorMsgContains("C stack overflow", t.result, t, LONG)
+  threading.excepthook = hook
 end
 
 local TestSubclass = {}

@@ -213,6 +213,30 @@ function TestKill.testClosersHaveTimeButNotForEver()
   lu.assertTrue(took < 10)
 end
 
+-- 51 closers that spin have 100 ms in all, not each.
+function TestKill.testClosersThatSpinShareTheirTime()
+  if WORK < 1000 then return end -- a sanitizer's speed is no measure
+  lu.assertTrue(ended(loops.ManyClosesThatSpin, "kill") < 2.5)
+end
+
+-- In five tries one is not kept from the processor for 70 ms.
+function TestKill.testACloserHasMoreThanAMoment()
+  local done = false
+  for _ = 1, 5 do
+    ended(function(started)
+      local _ <close> = scope(function()
+        local begin = time.monotonic()
+        repeat until time.monotonic() - begin > 0.03
+        done = true
+      end)
+      started:set()
+      spin()
+    end, "kill")
+    if done then break end
+  end
+  lu.assertTrue(done)
+end
+
 -- A guard's release is C: it completes although Lua's time is up.
 function TestKill.testCloseInCCompletesAfterTheTime()
   local locks = {}

@@ -59,8 +59,8 @@ TL_API void tl_request_dump(tl_interp *in);
  * where the fault was, lies about the end of its C stack; or NULL. */
 TL_API const char *tl_overflowed(const void *address);
 
-/* (GIL) Gives the GIL up around a call that may block and touches no Lua, and
- * takes it again. errno is kept. */
+/* Around a call that may block and touches no Lua: tl_unlock gives the GIL up,
+ * by its holder; tl_lock takes it again, waiting for it. Both keep errno. */
 TL_API void tl_unlock(lua_State *L);
 TL_API void tl_lock(lua_State *L);
 
@@ -75,7 +75,8 @@ TL_API int tl_is_interrupt(lua_State *L, int idx);
  * value keeps it in its field "traceback". */
 TL_API int tl_traceback(lua_State *L);
 
-/* (GIL) In the child of a fork by multiprocessing: it must end by _exit. */
+/* (GIL) 1 in the child of a fork by multiprocessing, which must end by _exit;
+ * else 0. */
 TL_API int tl_forked(lua_State *L);
 
 #ifdef __cplusplus
