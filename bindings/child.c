@@ -141,14 +141,13 @@ static TL_GIL void wait_end(lua_State *L, tl_thread *t, tl_child *c,
 int tl_child_wait(lua_State *L, tl_child *c, bool patient) {
   tl_thread *t = tl_self();
   int status;
-  if (tl_closes_alone(L)) {
-    wait_blind(t, c, &status);
-  } else if (tl_in_finalizer(L)) {
+  bool alone = tl_closes_alone(L);
+  if (tl_in_finalizer(L) && !alone) {
     if (!os_child_poll(&c->os, &status)) {
       tl_child_drop(c);
       return luaL_error(L, "cannot wait in a finalizer");
     }
-  } else if (c->os.pidfd < 0) {
+  } else if (alone || c->os.pidfd < 0) {
     wait_blind(t, c, &status);
   } else {
     wait_end(L, t, c, &status, patient);

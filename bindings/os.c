@@ -78,24 +78,30 @@ static TL_GIL int os_exit(lua_State *L) {
   return 0;
 }
 
-/* Calls that wait for a file system, which may be far away. In a finalizer they
- * keep the GIL: what Lua is in the middle of is nobody else's. */
-static TL_GIL int change_files(lua_State *L, const char *from, const char *to) {
+/* Renames a file, or removes it if 'to' is NULL. */
+static int change(const char *from, const char *to) {
+  return to ? rename(from, to) : remove(from);
+}
+
+/* The file system may be far away. In a finalizer the GIL is kept: what Lua is
+ * in the middle of is nobody else's. */
+static TL_GIL bool change_away(lua_State *L, const char *from, const char *to) {
+  if (tl_in_finalizer(L)) return change(from, to) == 0;
   tl_thread *t = tl_self();
-  bool away = !tl_in_finalizer(L);
-  if (away) tl_block_begin(t, "file system");
-  bool done = (to ? rename(from, to) : remove(from)) == 0;
-  if (away) tl_block_end(t);
-  return luaL_fileresult(L, done, to ? NULL : from);
+  tl_block_begin(t, "file system");
+  int result = change(from, to);
+  tl_block_end(t);
+  return result == 0;
 }
 
 static TL_GIL int os_remove(lua_State *L) {
-  return change_files(L, luaL_checkstring(L, 1), NULL);
+  const char *name = luaL_checkstring(L, 1);
+  return luaL_fileresult(L, change_away(L, name, NULL), name);
 }
 
 static TL_GIL int os_rename(lua_State *L) {
-  const char *from = luaL_checkstring(L, 1);
-  return change_files(L, from, luaL_checkstring(L, 2));
+  const char *from = luaL_checkstring(L, 1), *to = luaL_checkstring(L, 2);
+  return luaL_fileresult(L, change_away(L, from, to), NULL);
 }
 
 static const luaL_Reg functions[] = {{"execute", os_execute},

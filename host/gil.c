@@ -358,8 +358,7 @@ bool tl_gil_yield(tl_gil *g, tl_member *m) {
     taken(g, m, now);
   else
     acquire(g, m, TL_PREEMPTED);
-  /* Who asked meanwhile is not served at the very next instruction, which may
-   * be in the middle of an "n = n + 1", but asks again. */
+  /* It has done nothing yet: who asked meanwhile asks again. */
   forget_request(m);
   return true;
 }

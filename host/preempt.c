@@ -341,7 +341,6 @@ static void one_shot(lua_State *L, lua_Debug *ar) {
     disarm(t);
   }
   bool put_off = look_up(L, t);
-  /* A request that came meanwhile is repeated: see tl_gil_yield. */
   disarm(t);
   if (put_off)
     look_soon(L, t);

@@ -1,6 +1,7 @@
 --- Eight threads at a switch interval of 20 us do all that the collector and
 --- the preemption could stumble over; each checks its own results.
--- TIDELOCK_STRESS: seconds for each way of collecting garbage.
+-- TIDELOCK_STRESS: seconds for each way of collecting garbage; ./dev sanitize
+-- sets 30.
 local errors = require("errors")
 local gil = require("gil")
 local lu = require("luaunit")
