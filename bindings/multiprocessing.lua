@@ -4,8 +4,12 @@
 local arguments = require("tidelock._arguments")
 local connection = require("tidelock._connection")
 local core = require("tidelock._multiprocessing")
+local errors = require("tidelock.errors")
 
 local multiprocessing = {
+  AuthenticationError = errors.AuthenticationError,
+  BufferTooShort = errors.BufferTooShort,
+  TimeoutError = errors.TimeoutError,
   Pipe = connection.Pipe,
   cpu_count = core.cpu_count,
 }

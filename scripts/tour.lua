@@ -91,7 +91,12 @@ local Thread, Process = threading.Thread, mp.Process
 local processors = mp.cpu_count()
 local on_processors = ("on %d processor%s")
   :format(processors, processors == 1 and "" or "s")
-local gil_rows = {} -- what the GIL did in the sections before its own
+local gil_rows = {} -- what the GIL did in the sections before its own, also by title
+
+local function note_gil(title, rates)
+  gil_rows[#gil_rows + 1] = {title, rates}
+  gil_rows[title] = rates
+end
 
 -- CPU-bound work -----------------------------------------------------------
 
@@ -133,8 +138,8 @@ local function measure_cpu_bound()
     if n > 1 then best[Worker] = math.max(best[Worker], speedup) end
     line("%-12s %8.3f s %10.2f", title, way.time, speedup)
   end
-  gil_rows[#gil_rows + 1] = {"CPU-bound work, 2 threads", ways[2].rates}
-  gil_rows[#gil_rows + 1] = {"CPU-bound work, 4 threads", ways[3].rates}
+  note_gil("CPU-bound work, 2 threads", ways[2].rates)
+  note_gil("CPU-bound work, 4 threads", ways[3].rates)
 
   local threads_help = best[Thread] >= 1.2
   local processes_help = best[Process] >= 1.2
@@ -178,7 +183,7 @@ local function measure_io_bound()
     line("%-12s %8.3f s %10.2f", n == 1 and "1 thread" or n .. " threads",
       seconds, speedup)
     if n == WAITS then
-      gil_rows[#gil_rows + 1] = {"I/O-bound work, 8 threads", rates}
+      note_gil("I/O-bound work, 8 threads", rates)
     end
   end
   local help = speedup >= 1.2
@@ -271,7 +276,7 @@ local function measure_echo()
     local p50, p99 = quantile(times, 0.5), quantile(times, 0.99)
     line("%-15s %-8s %10.0f/s %10s %10s %11s", beside, policy,
       #times / echo_time, microseconds(p50), microseconds(p99), kept)
-    gil_rows[#gil_rows + 1] = {("Echo, %s, %s"):format(beside, policy), rates}
+    note_gil(("Echo, %s, %s"):format(beside, policy), rates)
     return #times,
       ("p50 %s, p99 %s"):format(microseconds(p50), microseconds(p99))
   end
@@ -301,8 +306,10 @@ local function report_gil()
     line("%-32s %12.0f %12.0f %12.0f", title, rates.switches,
       rates.forced_switches, rates.voluntary_releases)
   end
-  local cpu, io_bound = gil_rows[1][2], gil_rows[3][2]
-  local cpython, fair = gil_rows[5][2], gil_rows[6][2]
+  local cpu = gil_rows["CPU-bound work, 2 threads"]
+  local io_bound = gil_rows["I/O-bound work, 8 threads"]
+  local cpython = gil_rows["Echo, a busy thread, cpython"]
+  local fair = gil_rows["Echo, a busy thread, fair"]
   say("Two CPU-bound threads changed places %.0f times a second, %.0f times \z
     because the other had asked; with eight threads that wait for I/O it was \z
     %.0f and %.0f. The echo beside a busy thread asked %.0f times a second \z

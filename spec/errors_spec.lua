@@ -54,6 +54,11 @@ function TestErrors.testClassesAreTheSameElsewhere()
   lu.assertIs(queue.ShutDown, errors.ShutDown)
   lu.assertIs(threading.Cancelled, errors.Cancelled)
   lu.assertIs(threading.BrokenBarrierError, errors.BrokenBarrierError)
+  local mp = require("multiprocessing")
+  for _, name in ipairs { "AuthenticationError", "BufferTooShort", "TimeoutError" } do
+    lu.assertIsTable(mp[name])
+    lu.assertIs(mp[name], errors[name])
+  end
   lu.assertIs(require("tidelock.errors"), errors)
 end
 

@@ -404,7 +404,10 @@ function TestThread.testQuickThreadsLeaveNothing()
   local heap, threads, resident = cycle(SANITIZED and 100 or 500)
   local heap2, threads2, resident2 = cycle(SANITIZED and 300 or 3000)
   lu.assertTrue(heap2 - heap < 64, heap2 - heap) -- KiB
-  lu.assertTrue(threads2 <= threads + 1, threads2)
+  -- A thread that has been joined may have a moment to go in the system.
+  if threads2 > threads then
+    eventually(function() return status_field("Threads") <= threads end)
+  end
   if not SANITIZED then lu.assertTrue(resident2 - resident < 2048, resident2 - resident) end
   lu.assertEquals(threading.active_count(), 1)
 end

@@ -5,6 +5,11 @@
 ---@class tidelock.multiprocessing
 local multiprocessing = {}
 
+--- What `require "tidelock.errors"` has under the same names.
+multiprocessing.AuthenticationError = {}
+multiprocessing.BufferTooShort = {}
+multiprocessing.TimeoutError = {}
+
 --- A process that this one makes. Only the process that made the object may
 --- start, wait for or signal it; elsewhere that is an error.
 ---@class multiprocessing.Process
@@ -112,7 +117,8 @@ function multiprocessing.active_children() end
 ---@return boolean
 function multiprocessing.is_main() end
 
---- How many processors this process may use. Keeps the GIL.
+--- How many processors this process may use, as CPython's os.process_cpu_count.
+--- Keeps the GIL.
 ---@return integer
 function multiprocessing.cpu_count() end
 
@@ -162,7 +168,7 @@ function Connection:close() end
 
 --- Two connected ends; with duplex false what is sent on the second is received
 --- on the first, and nothing the other way. Raises OSError. Keeps the GIL.
----@param duplex? boolean usually true
+---@param duplex? boolean|{duplex?: boolean} usually true
 ---@return multiprocessing.Connection receiver
 ---@return multiprocessing.Connection sender
 ---@nodiscard

@@ -35,16 +35,18 @@ local Thread = {}
 ---@field stack_size? integer bytes of C stack, at least 512 KiB; 0 and nil: threading.stack_size()
 
 --- A new thread, not started. Also called as `Thread{...}`: a single table that
---- cannot be called is options. Raises for an unknown option, a target that
---- cannot be called, args that are no table, a stack_size out of range. Keeps
---- the GIL.
+--- cannot be called is options; without an argument it does nothing. The table
+--- of arguments is copied. Raises for an unknown option, a target that is given
+--- and cannot be called (nil as well), args that are no table or have a wrong
+--- `n`, a daemon that is no boolean, a stack_size out of range. Keeps the GIL.
 ---@param target? function|threading.ThreadOptions
 ---@param ... any arguments of target
 ---@return threading.Thread
 ---@nodiscard
 function threading.Thread(target, ...) end
 
---- A class of threads with these fields. `class(...)` makes one and calls its
+--- A class of threads with these fields, `__name` (a string) being what tostring
+--- calls them. `class(...)` makes one and calls its
 --- method `init(self, ...)` if there is one; started, it calls `run(self)`. A
 --- class can be subclassed further.
 ---@param body table
@@ -57,7 +59,8 @@ function Thread:subclass(body) end
 ---@return threading.Thread self
 function Thread:start() end
 
---- What a started thread calls: the target. A subclass has its own.
+--- What a started thread calls: the target. A subclass has its own, and reaches
+--- this one, as every method, through its base: `threading.Thread.run(self)`.
 function Thread:run() end
 
 --- Waits until it has finished. Raises for a thread that was not started and
@@ -269,8 +272,11 @@ function RLock:with(fn, ...) end
 ---@class threading.Condition
 local Condition = {}
 
+---@class threading.ConditionOptions
+---@field lock? threading.Lock|threading.RLock
+
 --- A condition over a lock, which several may share.
----@param lock? threading.Lock|threading.RLock a new RLock if absent
+---@param lock? threading.Lock|threading.RLock|threading.ConditionOptions a new RLock if absent
 ---@return threading.Condition
 function threading.Condition(lock) end
 
@@ -331,9 +337,9 @@ function Condition:notify_all() end
 local Semaphore = {}
 
 --- A semaphore without an upper bound.
----@param value? integer|{value?: integer} permits at first, at least 0; usually 1
+---@param n? integer|{n?: integer, value?: integer} permits at first, at least 0; usually 1
 ---@return threading.Semaphore
-function threading.Semaphore(value) end
+function threading.Semaphore(n) end
 
 --- A semaphore whose value never exceeds the first one.
 ---@param value? integer|{value?: integer} permits at first, at least 0; usually 1
@@ -341,11 +347,10 @@ function threading.Semaphore(value) end
 function threading.BoundedSemaphore(value) end
 
 --- Takes a permit, waiting for one. Raises, with nothing changed, for a
---- timeout together with `blocking == false`, a negative one other than -1,
---- and NaN.
+--- timeout together with `blocking == false`, a negative one, and NaN.
 ---@async
 ---@param blocking? boolean false: do not wait; usually true
----@param timeout? number seconds; -1, nil and math.huge wait for ever
+---@param timeout? number seconds; nil and math.huge wait for ever
 ---@return boolean taken false if there was none until the time passed
 function Semaphore:acquire(blocking, timeout) end
 
@@ -455,8 +460,8 @@ threading["local"] = function() end
 
 -- wait_any
 
---- Waits for the first of several objects: threads that have ended, events
---- that are set, queues that have an item or are shut down. Takes nothing from
+--- Waits for the first of several objects: threads and processes that have ended,
+--- events that are set, queues that have an item or are shut down. Takes nothing from
 --- them. An object that was ready only for an instant may go unnoticed. For an
 --- empty list it returns at once. Raises if an object cannot be waited for.
 ---@async
