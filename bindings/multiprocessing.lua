@@ -1,9 +1,12 @@
 --- Processes: the parts that are written in Lua, over "tidelock._connection"
 --- and "tidelock._multiprocessing"; all is documented in
 --- types/multiprocessing.lua.
+local found, core = pcall(require, "tidelock._multiprocessing")
+if not found then
+  error("multiprocessing needs the program tidelock, or a program with its library:\n" .. core, 0)
+end
 local arguments = require("tidelock._arguments")
 local connection = require("tidelock._connection")
-local core = require("tidelock._multiprocessing")
 local errors = require("tidelock.errors")
 
 local multiprocessing = {

@@ -1,7 +1,10 @@
 --- Threads, and what they wait on: the parts that are written in Lua.
 --- The rest is C, in "tidelock._threading"; all is documented in
 --- types/threading.lua.
-local core = require("tidelock._threading")
+local found, core = pcall(require, "tidelock._threading")
+if not found then
+  error("threading needs the program tidelock, or a program with its library:\n" .. core, 0)
+end
 local arguments = require("tidelock._arguments")
 local errors = require("tidelock.errors")
 

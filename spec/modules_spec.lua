@@ -164,4 +164,13 @@ function TestCModules.testFunctionsThatAreRefused()
   end)
 end
 
+-- On stock lua5.4 the parts in Lua say what they need.
+function TestModules.testOnStockLuaTheySayWhatTheyNeed()
+  for _, module in ipairs({ "threading", "multiprocessing" }) do
+    local out = program.run({ "-e", ([[package.path = "bindings/?.lua"
+      print(pcall(require, %q))]]):format(module) }, { program = "lua5.4" })
+    lu.assertStrContains(out, module .. " needs the program tidelock")
+  end
+end
+
 return { TestModules = TestModules, TestCModules = TestCModules }
