@@ -3,7 +3,11 @@
  * Lua tells the size of what it frees, so blocks carry no header, and the GIL
  * is the lock. A free block goes to the list of its class and stays there;
  * chunks are returned when the interpreter ends. Under sanitizers every block
- * is malloc's, so that they see its life. */
+ * is malloc's, so that they see its life.
+ *
+ * Measured against the same program with malloc for every block (built with
+ * -DOS_SANITIZED=1; nine rounds by turns, of lua5.4's time): binary_trees 0.61
+ * and 0.89; methods, strings and coroutines 0.98 to 1.01 and 0.92 to 1.03. */
 #include "alloc.h"
 
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 --- 10^5 cancels, and kills, aimed at threads in
---- `local h <close> = lock:guard()` leave no lock held: a raise never falls
---- between the lock's grant and the variable that closes it.
+--- `local h <close> = lock:guard()`, and a tenth as many at the other kinds,
+--- leave no lock held: a raise never falls between the lock's grant and the
+--- variable that closes it.
 local gil = require("gil")
 local lu = require("luaunit")
 local threading = require("threading")
@@ -78,7 +79,9 @@ end
 
 for name, kind in pairs(kinds) do
   TestGuardCancel["testCancelsOf" .. name] = function()
-    lu.assertTrue(bombard(kind[1], kind[2], CANCELS // 4) > 0)
+    local n = name == "Lock" and CANCELS or CANCELS // 10
+    -- A sixth of them are raised; the others meet one that still stands.
+    lu.assertTrue(bombard(kind[1], kind[2], n) > (SANITIZED and 0 or n // 100))
   end
 end
 
