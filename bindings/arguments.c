@@ -1,7 +1,10 @@
 /* arguments.c - "tidelock._arguments": what constructors that are written in
- * Lua share with those in C. is_callable(value) -> boolean copy(args) -> a new
- * table of the arguments with their number 'n', or nil if args has no right
- * number of them (bind_copyargs); of nil: an empty one */
+ * Lua share with those in C.
+ *
+ * is_callable(value) says whether it can be called.
+ *
+ * copy(args) returns a new table of the arguments with their number 'n' (of
+ * nil: an empty one), or nil if args has a wrong one: see bind_copyargs. */
 #include "bind.h"
 #include "modules.h"
 

@@ -3,6 +3,7 @@
 --- types/multiprocessing.lua.
 local found, core = pcall(require, "tidelock._multiprocessing")
 if not found then
+  if type(core) ~= "string" then error(core, 0) end -- interrupted
   error("multiprocessing needs the program tidelock, or a program with its library:\n" .. core, 0)
 end
 local arguments = require("tidelock._arguments")

@@ -113,15 +113,19 @@ static TL_GIL void check_option(lua_State *L, int option, const char *name,
                                 luaL_typename(L, option)));
 }
 
-/* Pushes a thread with the options at the bottom of the stack. */
-static TL_GIL Thread *push_new(lua_State *L) {
-  size_t stack = lua_isnil(L, STACK) ? 0 : thread_check_stack_size(L, STACK, 1);
-  tl_interp *in = tl_interp_of(L);
+/* The table at ARGS, which is the script's, or nil, becomes one of our own. */
+static TL_GIL void own_args(lua_State *L) {
   if (!bind_copyargs(L, ARGS))
     luaL_argerror(L, 1, "args: too many, or field 'n' is no number of them");
-  lua_pushvalue(L, TARGET);
-  lua_rawseti(L, -2, 0); /* the target stays beside its arguments */
   lua_replace(L, ARGS);
+}
+
+/* Pushes a thread with the options at the bottom of the stack. */
+static TL_GIL void push_new(lua_State *L) {
+  size_t stack = lua_isnil(L, STACK) ? 0 : thread_check_stack_size(L, STACK, 1);
+  tl_interp *in = tl_interp_of(L);
+  lua_pushvalue(L, TARGET);
+  lua_rawseti(L, ARGS, 0); /* the target stays beside its arguments */
   /* Lua would not run the finalizer of an object made in its last collection.
    */
   if (in->closing)
@@ -138,7 +142,6 @@ static TL_GIL Thread *push_new(lua_State *L) {
     set_name(L, th, NAME);
   lua_pushvalue(L, ARGS);
   lua_setiuservalue(L, -2, THREAD_WORK);
-  return th;
 }
 
 /* threading.Thread, a table, called with (target, ...), with a table of options
@@ -152,6 +155,7 @@ static TL_GIL int thread_new(lua_State *L) {
       check_option(L, TARGET, "target", LUA_TFUNCTION);
     check_option(L, ARGS, "args", LUA_TTABLE);
     check_option(L, DAEMON, "daemon", LUA_TBOOLEAN);
+    own_args(L);
   } else {
     if (lua_isnone(L, TARGET))
       lua_settop(L, TARGET);
@@ -176,6 +180,7 @@ static TL_GIL int thread_of(lua_State *L) {
   for (int i = TARGET; i <= STACK; i++)
     lua_pushnil(L);
   lua_rotate(L, 1, -1); /* the class, above the options */
+  own_args(L);
   push_new(L);
   lua_pushvalue(L, STACK + 1);
   lua_setiuservalue(L, -2, THREAD_CLASS);

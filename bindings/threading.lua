@@ -3,6 +3,7 @@
 --- types/threading.lua.
 local found, core = pcall(require, "tidelock._threading")
 if not found then
+  if type(core) ~= "string" then error(core, 0) end -- interrupted
   error("threading needs the program tidelock, or a program with its library:\n" .. core, 0)
 end
 local arguments = require("tidelock._arguments")

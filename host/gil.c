@@ -11,7 +11,7 @@
  * others the ticker (gil_ticker.c) asks, after an interval in which the lock
  * did not change hands. So a member that is woken by another one (tl_gil_wake)
  * is only queued and sleeps on until the lock is handed to it: one wake-up,
- * not two. Whose turn it is: gil_queue.c. */
+ * not two. Whose turn it is: gil_queue.c; on which processor: gil_cpu.c. */
 #include "gil.h"
 
 #include <errno.h>
@@ -123,7 +123,8 @@ static bool take_or_mark(tl_gil *g, tl_member *m) {
 
 /* A signal across processors can take its sender 20 us: the mutex is not held
  * for so long, since the holder needs it next. Whoever is to follow is woken
- * as well: it is awake and looks when the holder gives way. */
+ * as well, unless it goes on where the holder is (gil_cpu.c): it is awake and
+ * looks when the holder gives way. */
 void tl_gil_ask(tl_gil *g) {
   tl_member *holder = tl_gil_holder(g);
   int64_t now = os_now();

@@ -55,7 +55,8 @@ function TestPipe:testNobodyReceives()
   local receiver, sender <close> = mp.Pipe(false)
   receiver:close()
   local _, problem = pcall(sender.send_bytes, sender, "x")
-  lu.assertEquals(problem.code, "EPIPE")
+  lu.assertEquals({ problem.code, problem.errno }, { "EPIPE", 32 })
+  lu.assertTrue(errors.is(problem, errors.OSError))
 end
 
 function TestPipe:testAPeerThatDiesInsideAMessage()

@@ -1,4 +1,5 @@
---- os.execute and os.exit, from any thread.
+--- os.execute, os.remove, os.rename and os.exit, from any thread.
+local gil = require("gil")
 local lu = require("luaunit")
 local threading = require("threading")
 local program = require("support.program")
@@ -128,4 +129,26 @@ for name, wait in pairs({
   end
 end
 
-return { TestExecute = TestExecute, TestExit = TestExit }
+local TestFiles = {}
+
+-- 214: each gives the GIL up, and in a finalizer keeps it.
+function TestFiles.testOthersMayRunMeanwhile()
+  local name = os.tmpname()
+  local function released(f, ...)
+    local before = gil.stats().voluntary_releases
+    lu.assertTrue(f(...) and true)
+    return gil.stats().voluntary_releases - before
+  end
+  lu.assertTrue(released(os.rename, name, name .. "x") > 0)
+  lu.assertTrue(released(io.open, name .. "x") > 0)
+  lu.assertTrue(released(os.remove, name .. "x") > 0)
+  local n
+  setmetatable({}, { __gc = function()
+    n = released(io.open, "/dev/null") + released(os.rename, os.tmpname(), name) +
+      released(os.remove, name)
+  end })
+  collectgarbage()
+  lu.assertEquals(n, 0)
+end
+
+return { TestExecute = TestExecute, TestFiles = TestFiles, TestExit = TestExit }

@@ -87,6 +87,33 @@ function TestPriorityQueue.testComparisonThatRaisesChangesNothing()
   q:join()
 end
 
+-- A cancel that a comparison in get_many meets is raised there, or, once an item
+-- was taken, by what comes next: with its message.
+function TestPriorityQueue.testACancelInAComparisonKeepsItsMessage()
+  for k = 1, 6 do
+    local calls = -math.huge
+    local q = queue.PriorityQueue({
+      lt = function(a, b)
+        calls = calls + 1
+        if calls == k then threading.current_thread():cancel("why") end
+        return a < b
+      end,
+    })
+    filled(q, 4, 3, 2, 1)
+    local taken = 0
+    local t = threading.Thread(function()
+      calls = 0
+      taken = q:get_many(4).n
+      while calls >= k do end -- until it is raised
+    end):start()
+    local ok, err = pcall(t.result, t, 60)
+    lu.assertEquals(ok, calls < k)
+    if not ok then lu.assertEquals(err.message, "why") end
+    calls = -math.huge
+    lu.assertEquals(#drained(q) + taken, 4)
+  end
+end
+
 -- 65: a putter that waited for its place and cannot be compared gives it back
 function TestPriorityQueue.testComparisonThatRaisesAfterTheWait()
   local q = filled(queue.PriorityQueue(2), 1, 2)

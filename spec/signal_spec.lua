@@ -106,6 +106,11 @@ local BLOCKED = {
   RLockAcquire = [[local l = threading.RLock()
     threading.Thread{daemon = true, target = function() l:acquire() time.sleep(60) end}:start()
     ready() time.sleep(0.05) l:acquire()]],
+  LockGuard = "local l = threading.Lock() l:acquire() ready() local _ <close> = l:guard()",
+  LockWith = "local l = threading.Lock() l:acquire() ready() l:with(print)",
+  ConditionWaitFor = [[local c = threading.Condition() c:acquire() ready()
+    c:wait_for(function() return false end)]],
+  QueueGetMany = "local q = queue.Queue() ready() q:get_many(3)",
   ConditionWait = [[local c = threading.Condition() c:acquire() ready() c:wait()]],
   SemaphoreAcquire = "local s = threading.Semaphore(0) ready() s:acquire()",
   EventWait = "local e = threading.Event() ready() e:wait()",

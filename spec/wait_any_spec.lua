@@ -57,6 +57,24 @@ function TestWaitAny.testWaitsForAQueueAndTakesNothing()
   lu.assertEquals(threading.wait_any({ q }, 0), {})
 end
 
+-- Each kind of queue is ready with an item, and once it is shut down.
+function TestWaitAny.testWaitsForQueuesOfEachKind()
+  for _, kind in ipairs { "Queue", "LifoQueue", "PriorityQueue", "SimpleQueue" } do
+    local q = queue[kind]()
+    local waiter = spawn(function() return threading.wait_any({ q, threading.Event() }) end)
+    blocked("several things", waiter)
+    q:put(1)
+    lu.assertEquals(waiter:result(60), { q })
+    lu.assertEquals(q:get(), 1)
+    if q.shutdown then
+      waiter = spawn(function() return threading.wait_any({ q, threading.Event() }) end)
+      blocked("several things", waiter)
+      q:shutdown()
+      lu.assertEquals(waiter:result(60), { q })
+    end
+  end
+end
+
 function TestWaitAny.testSeveralMayWatchTheSame()
   local event, threads = threading.Event(), {}
   for i = 1, 4 do
