@@ -16,6 +16,7 @@
 
 #include "bind.h"
 #include "modules.h"
+#include "waitable.h"
 
 #define CONNECTION "multiprocessing.Connection"
 #define LONGEST ((size_t)INT32_MAX) /* bytes of a message */
@@ -34,7 +35,7 @@ typedef struct Connection {
   bool halfway;            /* sender: inside a message */
   uint32_t header;         /* receiver: the length as it came */
   size_t got;              /* receiver: bytes, header included */
-  int polling;             /* GIL: threads in poll */
+  int polling;             /* GIL: threads in poll or wait_any */
 } Connection;              /* user value: memory for the message's bytes */
 
 #define HEADER sizeof(uint32_t)
@@ -241,14 +242,18 @@ static TL_GIL int connection_recv_bytes(lua_State *L) {
   return take_turn(L, &c->receiving, receive_whole, receiving_woken);
 }
 
+/* Whether all that the next message has is its length, none. */
+static TL_GIL bool holds_empty_message(const Connection *c) {
+  return c->got == HEADER && c->header == 0;
+}
+
 /* A whole message, or the end, or the beginning of a message that is on its
  * way. */
 static TL_GIL int connection_poll(lua_State *L) {
   Connection *c = check_connection(L);
   int64_t deadline = lua_isnone(L, 2) ? 0 : bind_deadline(L, 2);
   check_readable(L, c);
-  bool is_empty = c->got == HEADER && c->header == 0;
-  int ready = is_empty ? POLLIN : -EINTR;
+  int ready = holds_empty_message(c) ? POLLIN : -EINTR;
   while (ready == -EINTR) {
     c->polling++;
     ready = tl_wait_fd(L, c->fd, POLLIN, deadline);
@@ -259,6 +264,27 @@ static TL_GIL int connection_poll(lua_State *L) {
   lua_pushboolean(L, ready > 0);
   return 1;
 }
+
+/* For threading.wait_any: as poll(0). */
+static TL_GIL bool is_ready(lua_State *L, int idx) {
+  Connection *c = lua_touserdata(L, idx);
+  check_readable(L, c);
+  return holds_empty_message(c) || os_ready(c->fd, POLLIN) > 0;
+}
+
+static TL_GIL int hold(lua_State *L, int idx) {
+  Connection *c = lua_touserdata(L, idx);
+  c->polling++;
+  return c->fd;
+}
+
+static TL_GIL void let_go(lua_State *L, int idx) {
+  Connection *c = lua_touserdata(L, idx);
+  c->polling--;
+}
+
+static const tl_waitable waitable = {
+    .ready = is_ready, .hold = hold, .let_go = let_go};
 
 /* --- The rest ----------------------------------------------------------- */
 
@@ -351,6 +377,7 @@ static const luaL_Reg functions[] = {{"Pipe", connection_pipe}, {NULL, NULL}};
 
 TL_GIL int luaopen_tl_connection(lua_State *L) {
   bind_newclass_attrs(L, CONNECTION, methods, metamethods, getters, NULL);
+  waitable_register(L, CONNECTION, &waitable);
   luaL_newlib(L, functions);
   return 1;
 }

@@ -72,7 +72,8 @@ static TL_GIL tl_waitq *event_queue(lua_State *L, int idx) {
   return &((Event *)lua_touserdata(L, idx))->waiters;
 }
 
-static const tl_waitable waitable = {event_ready, event_queue};
+static const tl_waitable waitable = {.ready = event_ready,
+                                     .queue = event_queue};
 static const luaL_Reg methods[] = {{"set", event_set},
                                    {"clear", event_clear},
                                    {"is_set", event_is_set},

@@ -263,9 +263,7 @@ static TL_GIL void run_pending(lua_State *L, tl_file *file) {
   tl_file_leave(file);
   tl_check(L);
   while (file->waiters.owner) {
-    tl_waiter w;
-    tl_waitq *q = &file->waiters;
-    tl_observe(tl_self(), L, &w, &q, 1, TL_FOREVER);
+    tl_observe_queue(L, &file->waiters, TL_FOREVER);
     tl_check(L);
   }
   tl_file_enter(file);

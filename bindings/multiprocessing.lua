@@ -112,20 +112,10 @@ local function describe(process)
   return ("<Process %q %s>"):format(process._name, state)
 end
 
---- A thread of its own notices the end, for threading.wait_any.
+--- What threading.wait_any waits for.
 local function waitable(process)
   check_mine(process, "wait for", true)
-  if not process._ended then
-    local threading = require("tidelock.threading")
-    local ended, handle = threading.Event(), process._handle
-    process._ended = ended
-    local function watch()
-      handle:wait()
-      ended:set()
-    end
-    threading.Thread({ target = watch, name = "watch " .. process._name, daemon = true }):start()
-  end
-  return process._ended
+  return process._handle
 end
 
 --- The metatable of the objects of a class.

@@ -22,6 +22,7 @@
 #include "preempt.h"
 #include "proc.h"
 #include "runtime.h"
+#include "waitable.h"
 
 #define HANDLE "multiprocessing.Handle"
 
@@ -301,6 +302,27 @@ static TL_GIL int process_keys(lua_State *L) {
   return 1;
 }
 
+/* --- threading.wait_any -------------------------------------------------- */
+
+static TL_GIL bool has_ended(lua_State *L, int idx) {
+  return look(lua_touserdata(L, idx));
+}
+
+static TL_GIL int hold(lua_State *L, int idx) {
+  Handle *h = lua_touserdata(L, idx);
+  h->waiting++;
+  return h->os.pidfd;
+}
+
+static TL_GIL void let_go(lua_State *L, int idx) {
+  Handle *h = lua_touserdata(L, idx);
+  h->waiting--;
+  tidy(h);
+}
+
+static const tl_waitable waitable = {
+    .ready = has_ended, .hold = hold, .let_go = let_go};
+
 static const luaL_Reg methods[] = {
     {"close", handle_close},       {"fork", handle_fork},
     {"pid", handle_pid},           {"poll", handle_poll},
@@ -314,6 +336,7 @@ static const luaL_Reg functions[] = {
 
 TL_GIL int luaopen_tl_process(lua_State *L) {
   bind_newclass(L, HANDLE, methods, metamethods);
+  waitable_register(L, HANDLE, &waitable);
   luaL_newlib(L, functions);
   return 1;
 }

@@ -391,7 +391,7 @@ static const luaL_Reg metamethods[] = {
 };
 
 int luaopen_tl_queue(lua_State *L) {
-  static const tl_waitable waitable = {is_ready, ready_queue};
+  static const tl_waitable waitable = {.ready = is_ready, .queue = ready_queue};
   static const struct {
     const char *name;
     const luaL_Reg *methods;

@@ -1,9 +1,9 @@
 /* wait.c - threading.wait_any: waits for the first of several objects.
  * Documented in types/threading.lua. What takes part says so: waitable.h.
  *
- * It looks, sleeps until one of the queues was woken, and looks again: nothing
- * is taken from an object, and one that was ready only in between is not
- * seen. */
+ * It looks, sleeps until one of the queues was woken or a descriptor became
+ * readable, and looks again: nothing is taken from an object, and one that was
+ * ready only in between is not seen. */
 #include "waitable.h"
 
 #include <limits.h>
@@ -65,27 +65,45 @@ static TL_GIL int push_list(lua_State *L) {
   return (int)n;
 }
 
+/* Sleeps until one may be ready, with the descriptors held; as tl_observe. */
+static TL_GIL int observe(lua_State *L, tl_observation *o, const Watch *watches,
+                          int n, int64_t deadline) {
+  o->fd_count = 0;
+  for (int i = 0; i < n; i++) {
+    if (watches[i].as->queue) continue;
+    int fd = watches[i].as->hold(L, watches[i].index);
+    o->fds[o->fd_count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+  }
+  int found = tl_observe(L, o, deadline);
+  for (int i = 0; i < n; i++)
+    if (!watches[i].as->queue) watches[i].as->let_go(L, watches[i].index);
+  return found;
+}
+
 static TL_GIL int wait_any(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   int64_t deadline = bind_deadline(L, 2);
   lua_settop(L, 2);
   int n = push_list(L); /* 3 */
   Watch *watches = lua_newuserdatauv(L, n * sizeof *watches, 0);
-  tl_waitq **queues = lua_newuserdatauv(L, n * sizeof(tl_waitq *), 0);
-  tl_waiter *waiters = lua_newuserdatauv(L, n * sizeof *waiters, 0);
+  tl_observation o = {
+      .queues = lua_newuserdatauv(L, n * sizeof(tl_waitq *), 0),
+      .observers = lua_newuserdatauv(L, n * sizeof(tl_waiter), 0),
+      .fds = lua_newuserdatauv(L, (n + 1) * sizeof(struct pollfd), 0)};
   for (int i = 0; i < n; i++) {
     lua_rawgeti(L, 3, i + 1);
     const tl_waitable *as = resolve(L, i + 1);
     watches[i] = (Watch){as, lua_gettop(L)};
-    queues[i] = as->queue(L, watches[i].index);
+    if (as->queue) o.queues[o.queue_count++] = as->queue(L, watches[i].index);
   }
   int top = lua_gettop(L);
   while (push_ready(L, watches, n) == 0 && n > 0) {
     if (deadline == 0) break;
     if (tl_in_finalizer(L)) return luaL_error(L, "cannot wait in a finalizer");
     lua_settop(L, top);
-    if (!tl_observe(bind_thread(), L, waiters, queues, n, deadline))
-      deadline = 0; /* one last look */
+    int found = observe(L, &o, watches, n, deadline);
+    if (found < 0) return tl_error_os(L, -found, "wait_any");
+    if (found == 0) deadline = 0; /* one last look */
     tl_check(L);
   }
   return 1;

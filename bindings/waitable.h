@@ -11,8 +11,12 @@ typedef struct tl_waitable {
   /* Whether the object at idx is ready now; takes nothing from it. */
   bool (*ready)(lua_State *L, int idx);
   /* The queue that is woken, or whose observers are told (tl_wake with any
-   * count), whenever it may have become ready. */
+   * count), whenever it may have become ready. NULL: it has a descriptor. */
   tl_waitq *(*queue)(lua_State *L, int idx);
+  /* The descriptor that becomes readable then, which stays open until it is
+   * let go as often as it was held. Neither raises. */
+  int (*hold)(lua_State *L, int idx);
+  void (*let_go)(lua_State *L, int idx);
 } tl_waitable;
 
 /* Sets the field in the metatable of class 'name'. */

@@ -29,7 +29,7 @@ static TL_GIL void push_state(lua_State *L, tl_thread *t) {
   char since[32];
   if (t == tl_self()) {
     lua_pushliteral(L, "running");
-  } else if (t->waiting && !t->waiting->granted) {
+  } else if (t->waiting && !t->waiting->granted && !t->blocked_in) {
     tl_waiter *w = t->waiting;
     const char *what = !w->q                  ? "sleep"
                        : t->waiting_count > 1 ? "several things"

@@ -115,12 +115,9 @@ static TL_GIL void run_atexit(lua_State *L) {
 
 void tl_interp_join(lua_State *L) {
   tl_interp *in = tl_interp_of(L);
-  tl_thread *me = tl_self();
   in->ended.what = "threads to end";
   while (first_joined(in)) {
-    tl_waiter w;
-    tl_waitq *q = &in->ended;
-    tl_observe(me, L, &w, &q, 1, TL_FOREVER);
+    tl_observe_queue(L, &in->ended, TL_FOREVER);
     tl_check(L);
   }
   run_atexit(L);
@@ -132,10 +129,8 @@ static TL_GIL bool end_threads(tl_interp *in, unsigned how, int64_t deadline) {
   for (tl_thread *t = in->threads; t; t = t->next)
     if (t != me) tl_thread_interrupt(t, how);
   while (in->thread_count > 1 && os_now() < deadline) {
-    tl_waiter w;
-    tl_waitq *q = &in->ended;
     atomic_store(&me->pending, 0); /* nothing interrupts the end */
-    tl_observe(me, in->L, &w, &q, 1, deadline);
+    tl_observe_queue(in->L, &in->ended, deadline);
   }
   return in->thread_count == 1;
 }

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -270,9 +269,7 @@ int os_ready(int fd, short events) {
   return n == 0 ? 0 : p.revents;
 }
 
-int os_poll(int fd, short events, int wake, int64_t deadline) {
-  struct pollfd fds[2] = {{.fd = fd, .events = events},
-                          {.fd = wake, .events = POLLIN}};
+int os_poll_all(struct pollfd *fds, size_t n, int64_t deadline) {
   struct timespec t, *limit = NULL;
   check_none_held();
   if (deadline != OS_FOREVER) {
@@ -280,9 +277,15 @@ int os_poll(int fd, short events, int wake, int64_t deadline) {
     t = to_timespec(left > 0 ? left : 0);
     limit = &t;
   }
-  int n = ppoll(fds, 2, limit, NULL);
-  if (n < 0) return errno == EINTR ? 0 : -errno;
-  return n == 0 ? 0 : fds[0].revents;
+  int ready = ppoll(fds, n, limit, NULL);
+  return ready < 0 && errno != EINTR ? -errno : ready > 0 ? ready : 0;
+}
+
+int os_poll(int fd, short events, int wake, int64_t deadline) {
+  struct pollfd fds[2] = {{.fd = fd, .events = events},
+                          {.fd = wake, .events = POLLIN}};
+  int ready = os_poll_all(fds, 2, deadline);
+  return ready > 0 ? fds[0].revents : ready;
 }
 
 void os_close(int fd) {

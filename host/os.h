@@ -5,6 +5,7 @@
 #ifndef TL_OS_H
 #define TL_OS_H
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -91,9 +92,13 @@ void os_wakefd_clear(int fd);
  * waiting; negative errno if poll failed. */
 int os_ready(int fd, short events);
 
-/* Waits until 'fd' is ready for 'events' (as poll's), 'wake' (-1: none) is
- * readable, a signal's handler ran or the deadline passed. Returns the events
- * of fd, 0 for anything else, negative errno if poll failed. */
+/* Waits until one of n descriptors is ready (as poll does), a signal's handler
+ * ran or the deadline passed. Returns how many are ready, 0 for anything else,
+ * negative errno if poll failed. */
+int os_poll_all(struct pollfd *fds, size_t n, int64_t deadline) TL_NO_GIL;
+
+/* The same for 'fd' and 'events', or until 'wake' (-1: none) is readable.
+ * Returns the events of fd, 0 for anything else, or negative errno. */
 int os_poll(int fd, short events, int wake, int64_t deadline) TL_NO_GIL;
 
 /* Closes fd, whatever errno says; keeps errno. fd < 0: nothing. */

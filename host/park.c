@@ -55,7 +55,10 @@ void tl_grant(tl_waiter *w) {
 void tl_nudge(tl_waiter *w) {
   if (w->nudged) return;
   w->nudged = true;
-  rouse(w);
+  if (w->polls)
+    os_wakefd_set(w->thread->wakefd);
+  else
+    rouse(w);
 }
 
 /* Whoever is about to raise is passed over: what it got would be lost. */
@@ -174,26 +177,60 @@ int tl_sleep(lua_State *L, int64_t deadline, lua_KContext ctx,
   return tl_wait_when(L, NULL, deadline, NULL, NULL, ctx, k);
 }
 
-bool tl_observe(tl_thread *t, lua_State *L, tl_waiter *w, tl_waitq **q, int n,
-                int64_t deadline) {
-  for (int i = 0; i < n; i++) {
-    w[i] =
-        (tl_waiter){.thread = t, .L = L, .since = os_now(), .observer = true};
-    link_last(q[i], &w[i]);
+static TL_GIL bool was_nudged(tl_thread *t, const tl_observation *o) {
+  bool nudged = tl_is_pending(t);
+  for (int i = 0; i < o->queue_count; i++)
+    nudged = nudged || o->observers[i].nudged;
+  return nudged;
+}
+
+/* Sleeps until there may be something to see. Positive: there is. */
+static TL_GIL int sleep_observing(tl_thread *t, const tl_observation *o,
+                                  int64_t deadline) {
+  if (o->fd_count == 0) {
+    tl_gil_sleep(&t->interp->gil, &t->member, deadline);
+    return 0;
   }
-  t->waiting = w;
-  t->waiting_count = n;
-  bool woken = tl_is_pending(t);
-  while (!woken && !has_passed(deadline)) {
-    tl_gil_sleep(&t->interp->gil, &t->member, limit_of(t, deadline));
-    woken = tl_is_pending(t);
-    for (int i = 0; i < n; i++)
-      woken = woken || w[i].nudged;
+  struct pollfd *wake = &o->fds[o->fd_count];
+  int n = o->queue_count + o->fd_count;
+  tl_block_begin(t, n > 1 ? "several things" : "read");
+  int ready = os_poll_all(o->fds, (size_t)o->fd_count + 1, deadline);
+  tl_block_end(t);
+  return ready > 0 && wake->revents != 0 ? ready - 1 : ready;
+}
+
+int tl_observe(lua_State *L, const tl_observation *o, int64_t deadline) {
+  tl_thread *t = tl_self();
+  bool polls = o->fd_count > 0;
+  int ready = polls ? tl_thread_wakefd(t) : 0;
+  if (ready < 0) return ready;
+  if (polls) {
+    os_wakefd_clear(ready);
+    o->fds[o->fd_count] = (struct pollfd){.fd = ready, .events = POLLIN};
   }
-  t->waiting = NULL;
-  for (int i = 0; i < n; i++)
-    unlink_waiter(&w[i]);
-  return woken;
+  for (int i = 0; i < o->queue_count; i++) {
+    o->observers[i] = (tl_waiter){.thread = t,
+                                  .L = L,
+                                  .since = os_now(),
+                                  .observer = true,
+                                  .polls = polls};
+    link_last(o->queues[i], &o->observers[i]);
+  }
+  t->waiting = o->queue_count > 0 ? o->observers : NULL;
+  t->waiting_count = o->queue_count;
+  ready = was_nudged(t, o);
+  while (ready == 0 && !has_passed(deadline)) {
+    ready = sleep_observing(t, o, limit_of(t, deadline));
+    if (ready == 0) ready = was_nudged(t, o);
+  }
+  tl_park_forget(t);
+  return ready > 0 ? 1 : ready;
+}
+
+void tl_observe_queue(lua_State *L, tl_waitq *q, int64_t deadline) {
+  tl_waiter observer;
+  tl_observation o = {.queues = &q, .observers = &observer, .queue_count = 1};
+  tl_observe(L, &o, deadline);
 }
 
 int tl_wait_fd(lua_State *L, int fd, short events, int64_t deadline) {

@@ -34,6 +34,7 @@ struct tl_waiter {
   bool granted;                /* GIL: by who woke it */
   bool nudged;          /* GIL: told to look; cleared when it sleeps on */
   bool observer;        /* const: told of changes, never granted */
+  bool polls;           /* const: its thread sleeps in poll */
   bool uninterruptible; /* const: the kind's */
 };
 
@@ -80,11 +81,22 @@ void tl_grant(tl_waiter *w) TL_GIL;
 /* Lets w look whether its 'ready' holds now; it keeps its place. */
 void tl_nudge(tl_waiter *w) TL_GIL;
 
-/* Waits on several queues at once without taking anything from them, until
- * one is woken (then true) or the deadline (false) or an interrupt (true).
- * 'w' are n zeroed observers of the caller; they are unlinked on return. */
-bool tl_observe(tl_thread *t, lua_State *L, tl_waiter *w, tl_waitq **q, int n,
-                int64_t deadline) TL_GIL;
+/* Several things that are watched at once, and nothing taken from them. */
+typedef struct tl_observation {
+  tl_waitq **queues;
+  tl_waiter *observers; /* of the queues, in the caller's memory */
+  int queue_count;
+  struct pollfd *fds; /* filled in; with room for one more */
+  int fd_count;
+} tl_observation;
+
+/* Waits until one of the queues is woken, one of the descriptors is ready or
+ * something is pending (then 1), or until the deadline (0). Negative errno: a
+ * descriptor for waking or poll failed. Does not raise. */
+int tl_observe(lua_State *L, const tl_observation *o, int64_t deadline) TL_GIL;
+
+/* The same for one queue. */
+void tl_observe_queue(lua_State *L, tl_waitq *q, int64_t deadline) TL_GIL;
 
 /* Sleeps without a queue until the deadline: the time module's sleep. */
 int tl_sleep(lua_State *L, int64_t deadline, lua_KContext ctx, lua_KFunction k)

@@ -1,11 +1,20 @@
 --- threading.wait_any: beyond Python.
 local lu = require("luaunit")
+local mp = require("multiprocessing")
 local queue = require("queue")
 local threading = require("threading")
 local time = require("time")
 local blocked = require("support.blocked")
 
 local function spawn(f, ...) return threading.Thread(f, ...):start() end
+
+--- Closes the connections at the end of a block.
+local function closing(...)
+  local connections = { ... }
+  return setmetatable({}, { __close = function()
+    for _, connection in ipairs(connections) do connection:close() end
+  end })
+end
 
 local TestWaitAny = {}
 
@@ -73,6 +82,85 @@ function TestWaitAny.testWaitsForQueuesOfEachKind()
       lu.assertEquals(waiter:result(60), { q })
     end
   end
+end
+
+-- A message is not taken; its beginning and the end are seen as well.
+function TestWaitAny.testWaitsForAConnection()
+  local receiver, sender = mp.Pipe(false)
+  local other, silent = mp.Pipe()
+  local _ <close> = closing(receiver, sender, other, silent)
+  lu.assertEquals(threading.wait_any({ receiver, other }, 0), {})
+  local waiter = spawn(threading.wait_any, { other, receiver })
+  blocked("several things", waiter)
+  sender:send_bytes("message")
+  lu.assertEquals(waiter:result(60), { receiver })
+  lu.assertEquals(receiver:recv_bytes(), "message")
+  local alone = spawn(threading.wait_any, { receiver })
+  blocked("read", alone)
+  sender:close()
+  lu.assertEquals(alone:result(60), { receiver })
+  lu.assertErrorMsgContains("ended", receiver.recv_bytes, receiver)
+  lu.assertEquals(threading.wait_any({ silent, receiver, other }), { receiver })
+end
+
+function TestWaitAny.testWaitsForConnectionsBesideOthers()
+  local a, b = mp.Pipe()
+  local _ <close> = closing(a, b)
+  local event, q = threading.Event(), queue.Queue()
+  local go = threading.Event()
+  local thread = spawn(go.wait, go)
+  local all = { a, event, q, thread }
+  for wake, ready in pairs {
+    [function() event:set() end] = event,
+    [function() b:send_bytes("") end] = a,
+    [function() q:put(1) end] = q,
+  } do
+    local waiters = {}
+    for i = 1, 3 do waiters[i] = spawn(threading.wait_any, all) end
+    blocked("several things", table.unpack(waiters))
+    wake()
+    for _, waiter in ipairs(waiters) do lu.assertEquals(waiter:result(60), { ready }) end
+    event:clear()
+    if ready == a then lu.assertEquals(a:recv_bytes(), "") end
+    if ready == q then lu.assertEquals(q:get(), 1) end
+  end
+  local waiter = spawn(threading.wait_any, all)
+  blocked("several things", waiter)
+  go:set()
+  lu.assertEquals(waiter:result(60), { thread })
+end
+
+function TestWaitAny.testAConnectionStaysOpenWhileItIsWaitedFor()
+  local a, b = mp.Pipe()
+  local _ <close> = closing(a, b)
+  local waiter = spawn(threading.wait_any, { a, threading.Event() })
+  blocked("several things", waiter)
+  lu.assertErrorMsgContains("another thread uses the connection", a.close, a)
+  b:send_bytes("x")
+  lu.assertEquals(waiter:result(60), { a })
+  waiter = spawn(threading.wait_any, { a, threading.Event() }, 0.01)
+  lu.assertEquals(waiter:result(60), { a })
+  a:close()
+  lu.assertErrorMsgContains("closed", threading.wait_any, { a })
+end
+
+function TestWaitAny.testTimesOutAndIsCancelledWithAConnection()
+  local a, b = mp.Pipe()
+  local _ <close> = closing(a, b)
+  local start = time.monotonic()
+  lu.assertEquals(threading.wait_any({ a, threading.Event() }, 0.02), {})
+  lu.assertTrue(time.monotonic() - start >= 0.02)
+  local waiter = spawn(threading.wait_any, { a, b, threading.Event() })
+  blocked("several things", waiter)
+  waiter:cancel()
+  lu.assertTrue(waiter:join(60))
+  lu.assertErrorMsgContains("cancelled", waiter.result, waiter)
+end
+
+function TestWaitAny.testAWriteOnlyConnectionCannotBeWaitedFor()
+  local receiver, sender = mp.Pipe(false)
+  local _ <close> = closing(receiver, sender)
+  lu.assertErrorMsgContains("write-only", threading.wait_any, { receiver, sender })
 end
 
 function TestWaitAny.testSeveralMayWatchTheSame()

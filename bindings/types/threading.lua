@@ -461,9 +461,10 @@ threading["local"] = function() end
 -- wait_any
 
 --- Waits for the first of several objects: threads and processes that have ended,
---- events that are set, queues that have an item or are shut down. Takes nothing from
---- them. An object that was ready only for an instant may go unnoticed. For an
---- empty list it returns at once. Raises if an object cannot be waited for.
+--- events that are set, queues that have an item or are shut down, connections that
+--- have a message, the beginning of one or the end. Takes nothing from them. An
+--- object that was ready only for an instant may go unnoticed. For an empty list it
+--- returns at once. Raises if an object cannot be waited for.
 ---@async
 ---@param objects any[]
 ---@param timeout? number seconds; nil waits for ever, 0 does not wait
