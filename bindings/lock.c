@@ -161,9 +161,7 @@ static TL_GIL int lock_tostring(lua_State *L) {
 static TL_GIL int rlock_tostring(lua_State *L) {
   Lock *l = check_self(L);
   if (l->count == 0) return lock_tostring(L);
-  tl_thread *t = tl_interp_of(L)->threads;
-  while (t != NULL && t->ident != l->waiters.owner)
-    t = t->next;
+  const tl_thread *t = tl_thread_find(tl_interp_of(L), l->waiters.owner);
   if (t != NULL && t->name != NULL)
     lua_pushfstring(L, "<RLock locked owner=\"%s\" count=%I>", t->name,
                     l->count);

@@ -14,9 +14,7 @@ static double seconds_since(int64_t then) {
 
 /* Pushes who owns what is waited for: a thread that may have ended. */
 static TL_GIL void push_owner(lua_State *L, tl_interp *in, lua_Integer owner) {
-  const tl_thread *t = in->threads;
-  while (t && t->ident != owner)
-    t = t->next;
+  const tl_thread *t = tl_thread_find(in, owner);
   if (t && t->name)
     lua_pushfstring(L, ", owned by \"%s\"", t->name);
   else

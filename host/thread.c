@@ -223,6 +223,13 @@ void tl_thread_reap(tl_interp *in, bool wait) {
   }
 }
 
+tl_thread *tl_thread_find(tl_interp *in, lua_Integer ident) {
+  tl_thread *t = in->threads;
+  while (t && t->ident != ident)
+    t = t->next;
+  return t;
+}
+
 /* --- interruption and blocking calls ---------------------------------------
  */
 

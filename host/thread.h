@@ -98,6 +98,9 @@ void tl_thread_adopt(tl_thread *t, lua_State *L) TL_GIL;
 /* Ends the calling thread's part in its interpreter; t->L may be gone. */
 void tl_thread_leave(tl_thread *t) TL_GIL;
 
+/* The thread with this ident, or NULL: it has ended. */
+tl_thread *tl_thread_find(tl_interp *in, lua_Integer ident) TL_GIL;
+
 /* Pushes the anchor of a started thread, or nil. */
 void tl_thread_pushanchor(lua_State *L, tl_thread *t) TL_GIL;
 void tl_thread_setanchor(lua_State *L, tl_thread *t) TL_GIL; /* pops it */
