@@ -97,6 +97,9 @@ static tl_gil_class hand_over(tl_gil *g, tl_member *m, int64_t now) {
   int64_t away = class == TL_PREEMPTED ? now - next->queued_at : 0;
   g->spared_until = now + (away < SPARED ? away : SPARED);
   tl_cpu_passes(g, next, m && (atomic_load(&next->word) & SLEEPING));
+  /* From now on another one from outside asks. */
+  tl_member *asker = class == TL_OUTSIDE ? g->queues[TL_OUTSIDE].first : NULL;
+  unsigned asker_was = asker ? atomic_fetch_or(&asker->word, NUDGED) : 0;
   atomic_store(&g->holder,
                (uintptr_t)next | (tl_gil_wanted(g) ? WAITERS : (uintptr_t)0));
   /* The member may be gone as soon as it sees the grant: then the address of
@@ -104,6 +107,7 @@ static tl_gil_class hand_over(tl_gil *g, tl_member *m, int64_t now) {
   unsigned was = atomic_fetch_or(&next->word, GRANTED);
   os_mutex_unlock(&g->mu);
   if (was & SLEEPING) os_word_wake(&next->word);
+  if (asker_was & SLEEPING) os_word_wake(&asker->word); /* likewise */
   return class;
 }
 
@@ -168,13 +172,15 @@ static bool is_cast_out(tl_gil *g, tl_member *m) {
   return out;
 }
 
-/* One back from outside asks the holder, but for one that is spared. Returns
- * when it is to do so again: a request that comes while the holder is on its
- * way out of the hook in which it gave way before is lost. '*gap' is how long
- * it has for an answer, twice as long each time. */
+/* The first of those back from outside asks the holder, but for one that is
+ * spared. Returns when it is to do so again: a request that comes while the
+ * holder is on its way out of the hook in which it gave way before is lost.
+ * '*gap' is how long it has for an answer, twice as long each time. The others
+ * sleep until they are the first: many that look again and again would keep
+ * whoever has the lock from the processors. */
 static int64_t ask(tl_gil *g, tl_member *m, int64_t now, int64_t *gap) {
   os_mutex_lock(&g->mu);
-  bool may = m->queued && m->class == TL_OUTSIDE;
+  bool may = g->queues[TL_OUTSIDE].first == m;
   int64_t spared_until = g->spared_until;
   const tl_member *holder = tl_gil_holder(g);
   if (holder && (atomic_load(&((tl_member *)holder)->word) & GRANTED))
@@ -209,6 +215,7 @@ static bool await_grant(tl_gil *g, tl_member *m, tl_gil_class why,
     if (word & NUDGED) {
       if (is_cast_out(g, m)) return false;
       spin_end = spin_until(g, now); /* its turn comes: tl_gil_ask */
+      if (why == TL_OUTSIDE) ask_at = 0;
     }
     if (now >= ask_at) {
       ask_at = ask(g, m, now, &gap);
