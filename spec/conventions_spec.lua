@@ -1,6 +1,7 @@
 --- What all calls that wait have in common, and all constructors: the section
 --- "Conventions" of the interface; 214, and 13 for every wait.
 local errors = require("errors")
+local lfs = require("lfs")
 local lu = require("luaunit")
 local mp = require("multiprocessing")
 local queue = require("queue")
@@ -22,6 +23,11 @@ end
 local function held(lock)
   spawn(lock.acquire, lock):join()
   return lock
+end
+
+--- A process that lives until it is terminated.
+local function child()
+  return mp.Process(function() time.sleep(LONG) end):start()
 end
 
 local function unlock(lock) lock:release() end
@@ -127,9 +133,45 @@ local WAITS = {
       p.sender:close()
     end,
   },
+  ["Process:join"] = {
+    blocked = "read", new = child,
+    wait = function(p, s) return p:join(s) end, wake = function(p) p:terminate() end,
+    close = function(p)
+      p:terminate()
+      p:join()
+    end,
+  },
 }
 
---- Further waits: without a timeout, or with another outcome in time.
+--- The same with waits that raise in time: an error of the class 'late'. One
+--- that breaks what it waited for leaves nothing to be waited for again.
+local RAISING = {
+  ["Thread:result"] = {
+    blocked = "thread", late = errors.TimeoutError,
+    new = function()
+      local gate = threading.Event()
+      return { gate = gate, thread = spawn(gate.wait, gate) }
+    end,
+    wait = function(t, s) return t.thread:result(s) end,
+    wake = function(t) t.gate:set() end,
+  },
+  ["Barrier:wait"] = {
+    blocked = "barrier", late = errors.BrokenBarrierError, breaks = true,
+    new = function() return threading.Barrier(2) end,
+    wait = function(b, s) return b:wait(s) end, wake = function(b) b:wait() end,
+  },
+  ["Barrier's own timeout"] = {
+    blocked = "barrier", late = errors.BrokenBarrierError, breaks = true,
+    new = function() return {} end,
+    wait = function(o, s)
+      o.barrier = threading.Barrier { parties = 2, timeout = s }
+      return o.barrier:wait()
+    end,
+    wake = function(o) o.barrier:wait() end,
+  },
+}
+
+--- Further waits: without a timeout.
 local ENDLESS = {
   ["Lock:guard"] = {
     blocked = "lock", new = function() return held(threading.Lock()) end,
@@ -142,19 +184,6 @@ local ENDLESS = {
   ["Semaphore:with"] = {
     blocked = "semaphore", new = function() return threading.Semaphore(0) end,
     wait = function(s) return s:with(function() return true end) end, wake = unlock,
-  },
-  ["Barrier:wait"] = {
-    blocked = "barrier", new = function() return threading.Barrier(2) end,
-    wait = function(b) return b:wait() end, wake = function(b) b:wait() end,
-  },
-  ["Thread:result"] = {
-    blocked = "thread",
-    new = function()
-      local gate = threading.Event()
-      return { gate = gate, thread = spawn(gate.wait, gate) }
-    end,
-    wait = function(t) return t.thread:result() end,
-    wake = function(t) t.gate:set() end,
   },
   ["Queue:join"] = {
     blocked = "queue's tasks", new = full_queue,
@@ -209,20 +238,44 @@ function TestWaits.testTheDeadlineEndsEachOfThem()
   end, WAITS)
 end
 
+function TestWaits.testTheDeadlineRaisesWhereThereIsNothingToReturn()
+  each(function(name, case, object)
+    local start = time.monotonic()
+    local ok, err = spawn(pcall, case.wait, object, 0.01):result(LONG)
+    lu.assertFalse(ok, name)
+    lu.assertTrue(errors.is(err, case.late), name)
+    lu.assertTrue(time.monotonic() - start >= 0.01, name)
+    if not case.breaks then assert_whole(name, case, object) end
+  end, RAISING)
+end
+
+local HUGE = { math.huge, 1e300, 1e10, math.maxinteger } -- seconds
+
 function TestWaits.testAHugeDurationMeansForEver()
-  for _, huge in ipairs { math.huge, 1e300, 1e10, math.maxinteger } do
+  for _, huge in ipairs(HUGE) do
     each(function(name, case, object)
       local waiter = spawn(case.wait, object, huge)
       blocked(case.blocked, waiter)
       case.wake(object)
       lu.assertTrue(waiter:result(LONG) and true, name)
-    end, WAITS)
+    end, WAITS, RAISING)
+  end
+end
+
+function TestWaits.testATimersIntervalMayBeHuge()
+  local fired = false
+  for _, huge in ipairs(HUGE) do
+    local timer = threading.Timer(huge, function() fired = true end):start()
+    blocked("event", timer)
+    timer:cancel()
+    lu.assertTrue(timer:join(LONG))
+    lu.assertFalse(fired)
   end
 end
 
 -- 214: that this thread sees them wait is what it is about.
 function TestWaits.testOthersRunDuringEachOfThem()
-  each(assert_whole, WAITS, ENDLESS)
+  each(assert_whole, WAITS, RAISING, ENDLESS)
 end
 
 -- 13: a cancel ends each of them and takes nothing.
@@ -237,7 +290,7 @@ function TestWaits.testACancelEndsEachOfThemAndTakesNothing()
       lu.assertFalse(ok, name)
       lu.assertTrue(errors.is(err, how == "kill" and errors.Killed or errors.Cancelled), name)
       assert_whole(name, case, object)
-    end, WAITS, ENDLESS)
+    end, WAITS, RAISING, ENDLESS)
   end
 end
 
@@ -255,7 +308,7 @@ function TestWaits.testACancelEndsEachOfThemInACoroutine()
     lu.assertEquals(waiter:result(LONG), "went on", name)
     lu.assertTrue(errors.is(caught, errors.Cancelled), name)
     assert_whole(name, case, object)
-  end, WAITS, ENDLESS)
+  end, WAITS, RAISING, ENDLESS)
 end
 
 -- A C function on the stack, which no coroutine can leave, does not matter.
@@ -269,48 +322,85 @@ function TestWaits.testEachOfThemWaitsBelowACFunction()
     case.wake(object)
     lu.assertTrue(waiter:join(LONG))
     lu.assertTrue(result and true, name)
-  end, WAITS, ENDLESS)
+  end, WAITS, RAISING, ENDLESS)
 end
 
 --- The end of the interpreter ends what daemons wait for; their variables are
---- closed.
+--- closed, and the process that one of them joins is no more.
 function TestWaits.testTheEndOfTheProgramEndsEachOfThem()
   local out, err, code = program.eval([[
     local mp, queue, threading, time = require("multiprocessing"), require("queue"),
       require("threading"), require("time")
+    local child = mp.Process { daemon = true, target = function() time.sleep(1000) end }:start()
     local lock, rlock, full = threading.Lock(), threading.RLock(), queue.Queue(1)
-    local condition, receiver = threading.Condition(), mp.Pipe(false)
+    local condition, of_lock = threading.Condition(), threading.Condition(lock)
+    local barrier, main = threading.Barrier(2, nil, 1000), threading.main_thread()
+    local a, b = mp.Pipe()
+    local receiver, sender = mp.Pipe(false)
+    local name = os.tmpname()
+    os.execute(("rm %s; mkfifo %s"):format(name, name))
+    local fifo = io.open(name, "r+")
+    os.remove(name)
     lock:acquire() rlock:acquire() full:put(1)
+    local daemon = threading.Thread { daemon = true, target = time.sleep, args = { 1000 } }:start()
     local waits = {
       function() lock:acquire() end,
       function() rlock:acquire() end,
+      function() of_lock:acquire() end,
       function() local _ <close> = lock:guard() end,
+      function() local _ <close> = rlock:guard() end,
+      function() local _ <close> = of_lock:guard() end,
+      function() lock:with(print) end,
+      function() rlock:with(print) end,
+      function() of_lock:with(print) end,
       function() condition:with(condition.wait, condition) end,
+      function() condition:with(condition.wait_for, condition, function() end) end,
       function() threading.Semaphore(0):acquire() end,
+      function() threading.BoundedSemaphore(0):acquire() end,
+      function() local _ <close> = threading.Semaphore(0):guard() end,
+      function() threading.Semaphore(0):with(print) end,
       function() threading.Event():wait() end,
       function() threading.Barrier(2):wait() end,
-      function() threading.main_thread():join() end,
+      function() barrier:wait() end,
+      function() main:join() end,
+      function() main:result() end,
+      function() daemon:join() end,
+      function() daemon:result() end,
       function() threading.wait_any { threading.Event() } end,
+      function() threading.wait_any { child } time.sleep(1000) end,
       function() queue.Queue():get() end,
+      function() queue.Queue():get_many(2) end,
       function() queue.SimpleQueue():get() end,
+      function() queue.SimpleQueue():get_many(2) end,
       function() for _ in queue.Queue():iter() do end end,
       function() full:put(2) end,
       function() full:join() end,
-      function() receiver:recv_bytes() end,
+      function() child:join() time.sleep(1000) end,
+      function() a:recv_bytes() end,
+      function() a:recv_bytes() end,
+      function() return receiver:poll(nil), sender end,
+      function() while true do a:send_bytes(("x"):rep(1 << 16)) end return b end,
+      function() fifo:read() end,
       function() time.sleep(1000) end,
     }
-    local waiting = 0
     for _, wait in ipairs(waits) do
       threading.Thread { daemon = true, target = function()
         local _ <close> = setmetatable({}, { __close = function() io.write("closed ") end })
-        waiting = waiting + 1
         wait()
         io.write("went on ")
       end }:start()
     end
-    while waiting < #waits do time.sleep(0.001) end
-    io.write(#waits, ": ")]], { timeout = LONG })
-  lu.assertEquals({ out, err, code }, { "16: " .. ("closed "):rep(16), "", 0 })
+    repeat
+      time.sleep(0.001)
+      local report = {}
+      threading.dump { write = function(_, text) table.insert(report, text) end }
+      local _, blocked = table.concat(report):gsub(": blocked [io]n ", "")
+    until blocked == threading.active_count() - 1
+    print(child.pid, #waits)]], { timeout = LONG })
+  lu.assertEquals({ err, code }, { "", 0 })
+  local pid, n, text = out:match("^(%d+)\t(%d+)\n(.*)$")
+  lu.assertEquals(text, ("closed "):rep(tonumber(n)))
+  lu.assertNil(lfs.attributes("/proc/" .. pid))
 end
 
 local TestConstructors = {}
