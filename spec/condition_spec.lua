@@ -43,6 +43,38 @@ function TestCondition.testOwnsARecursiveLockByDefault()
   lu.assertErrorMsgContains("cannot release", cond.release, cond)
 end
 
+-- 14: acquire is the lock's own.
+function TestCondition.testAcquireMayBeBounded()
+  for what, lock in pairs({ lock = threading.Lock(), rlock = threading.RLock() }) do
+    local cond, taken, go = threading.Condition(lock), threading.Event(), threading.Event()
+    local owner = spawn(function()
+      local held <close> = cond:guard()
+      taken:set()
+      go:wait(60)
+    end)
+    lu.assertTrue(taken:wait(60))
+    local start = time.monotonic()
+    lu.assertFalse(cond:acquire(false))
+    lu.assertFalse(cond:acquire(true, 0))
+    lu.assertFalse(cond:acquire(true, 0.05))
+    local took = time.monotonic() - start
+    lu.assertTrue(took >= 0.05 and took < 30, took)
+    local waiter = spawn(function()
+      local got = cond:acquire(true, 60)
+      if got then cond:release() end
+      return got
+    end)
+    blocked(what, waiter)
+    go:set()
+    lu.assertTrue(waiter:result(60))
+    owner:join()
+    for _, arguments in ipairs({ { false }, { true, 0 }, { true, 60 } }) do
+      lu.assertTrue(cond:acquire(table.unpack(arguments)))
+      cond:release()
+    end
+  end
+end
+
 -- 14
 function TestCondition.testTakesOptions()
   local lock = threading.Lock()
