@@ -170,4 +170,29 @@ function TestQueueShutdown.testIterEndsAtShutdown()
   end)
 end
 
+-- A false item is an item; a nil one ends the loop, but not the queue.
+function TestQueueShutdown.testIterGoesOnAfterFalse()
+  for _, make in ipairs({ queue.Queue, queue.LifoQueue }) do
+    local q = make()
+    local consumer = spawn(function()
+      local items = {}
+      for item in q:iter() do table.insert(items, item) end
+      return items
+    end)
+    for _, item in ipairs({ 1, false, 2, false }) do
+      blocked("queue", consumer) -- each is handed over
+      q:put(item)
+    end
+    blocked("queue", consumer)
+    q:shutdown()
+    lu.assertEquals(consumer:result(60), { 1, false, 2, false })
+  end
+  local q, items = filled(queue.Queue(), false, 1, false), {}
+  q:put(nil)
+  q:put("left")
+  for item in q:iter() do table.insert(items, item) end
+  lu.assertEquals(items, { false, 1, false })
+  lu.assertEquals(q:get(), "left")
+end
+
 return { TestQueueShutdown = TestQueueShutdown }

@@ -154,6 +154,69 @@ function TestQueueWaiting.testFifoPerProducer()
   end
 end
 
+--- The items of many at a time.
+local function take_many(q, max)
+  local items = {}
+  while true do
+    local some, err = q:get_many(max)
+    if not some then
+      if err ~= queue.ShutDown then error(err) end
+      return items
+    end
+    if some.n < 1 or some.n > max then error(("%d of %d"):format(some.n, max)) end
+    table.move(some, 1, some.n, #items + 1, items)
+  end
+end
+
+local function take_each(q)
+  local items = {}
+  for item in q:iter() do table.insert(items, item) end
+  return items
+end
+
+--- Puts n items from each of 4 threads, and asserts that the consumers, which
+-- end when the queue is shut down, have got each of them once.
+local function assert_shared(q, consumers, n, before_the_end)
+  local threads = {}
+  for i, consume in ipairs(consumers) do threads[i] = spawn(consume) end
+  local _, failed = bunch(4, function(me)
+    for i = 1, n do assert(q:put((me - 1) * n + i)) end
+  end)
+  lu.assertEquals(failed, {})
+  before_the_end(threads)
+  q:shutdown()
+  local all, expected = {}, {}
+  for _, thread in ipairs(threads) do
+    local items = thread:result(60)
+    table.move(items, 1, #items, #all + 1, all)
+  end
+  table.sort(all)
+  for i = 1, 4 * n do expected[i] = i end
+  lu.assertEquals(all, expected)
+  lu.assertTrue(q:empty())
+end
+
+-- 63
+function TestQueueWaiting.testManyAtATimeAndIteratorsShareTheItems()
+  gil.switch_interval(20e-6)
+  local function at_once() end
+  local function when_all_wait(threads) blocked("queue", table.unpack(threads)) end
+  for _, maxsize in ipairs({ 0, 1, 7 }) do
+    for _, before_the_end in ipairs({ at_once, when_all_wait }) do
+      each(maxsize, function(q)
+        assert_shared(q, {
+          function() return take_many(q, 1) end,
+          function() return take_many(q, 5) end,
+          function() return take_many(q, 1000) end,
+          function() return take_each(q) end,
+          function() return take_each(q) end,
+          function() return take_each(q) end,
+        }, 200, before_the_end)
+      end)
+    end
+  end
+end
+
 -- 63: a getter whose time is up just when an item comes gets it or leaves it
 function TestQueueWaiting.testNothingIsLostByTimeouts()
   gil.switch_interval(20e-6)
