@@ -419,6 +419,11 @@ function TestProcess:testArgumentsTravelWithNils()
   end })
   mp.Process { target = callable, args = { n = 2, nil, 1 } }:start():join()
   lu.assertEquals(receiver:recv_bytes(), "nil1")
+  local function count(...) sender:send_bytes(tostring(select("#", ...))) end
+  for _, args in ipairs { table.pack(1, nil, nil), table.pack(nil), { 1, 2, n = 1 } } do
+    mp.Process { target = count, args = args }:start():join()
+    lu.assertEquals(receiver:recv_bytes(), tostring(args.n))
+  end
 end
 
 function TestProcess:testWrongArgumentsAreNamed()

@@ -265,6 +265,19 @@ function TestTimer.testTakesOptions()
   lu.assertEquals(got, 6)
 end
 
+-- 53
+function TestTimer.testTrailingNilsAreArguments()
+  local got
+  local function f(...) got = table.pack(...) end
+  for _, args in ipairs { table.pack(1, nil, nil), table.pack(nil), { n = 2 }, { 1, 2, n = 1 } } do
+    threading.Timer { interval = 0, fn = f, args = args }:start():join()
+    lu.assertEquals(got.n, args.n)
+    lu.assertEquals(got[1], args[1])
+    threading.Timer(0, f, args):start():join()
+    lu.assertEquals(got.n, args.n)
+  end
+end
+
 function TestTimer.testMayBeKilled()
   local t = threading.Timer(LONG, print):start()
   blocked("event", t)
@@ -302,6 +315,33 @@ function TestExcepthook.testIsCalledOnceWithAllThatIsKnown()
   lu.assertStrContains(calls[1].traceback, "threading_spec.lua")
 end
 
+-- 46: of whatever kind the value is, it arrives as it is.
+function TestExcepthook.testTheValueIsWhatWasRaised()
+  local args
+  threading.excepthook = function(a) args = a end
+  local named = setmetatable({}, { __tostring = function() return "named" end })
+  for i, value in ipairs { "plain", "", 42, 0.5, true, false, {}, named, print } do
+    local t = spawn(function() error(value, 0) end)
+    t:join()
+    lu.assertIs(args.value, value, i)
+    lu.assertIs(args.thread, t)
+    lu.assertStrMatches(args.traceback,
+      "stack traceback:\n.*threading_spec%.lua:%d+: in .*")
+    args = nil
+  end
+  spawn(function() error() end):join()
+  lu.assertNil(args.value)
+  lu.assertStrMatches(args.traceback, "stack traceback:\n.*threading_spec%.lua:%d+: in .*")
+end
+
+-- 46: a string with its place is Lua's own; it is not added to.
+function TestExcepthook.testAMessageHasItsPlaceOnce()
+  local args
+  threading.excepthook = function(a) args = a end
+  spawn(function() error("broken") end):join()
+  lu.assertStrMatches(args.value, "[^:]*threading_spec%.lua:%d+: broken")
+end
+
 -- 46
 function TestExcepthook.testOfAnErrorValueKeepsItsTraceback()
   local args
@@ -331,6 +371,23 @@ function TestExcepthook.testTheDefaultWritesAndTheExitCodeIsZero()
   lu.assertEquals(code, 0)
   lu.assertStrMatches(err, "Exception in thread poor:\n.-:2: broken\nstack traceback:\n.*")
   lu.assertNil(err:find("Exception.*Exception"))
+end
+
+-- 46
+function TestExcepthook.testTheDefaultWritesAnyValue()
+  local _, err, code = run([[
+    local named = setmetatable({}, { __tostring = function() return "named value" end })
+    for _, value in ipairs { "plain", {}, named, false } do
+      threading.Thread { name = "poor", target = error, args = { value, 0 } }:start():join()
+    end
+    threading.Thread { name = "poor", target = error }:start():join()
+  ]])
+  lu.assertEquals(code, 0)
+  local shown = {}
+  for text in err:gmatch("Exception in thread poor:\n(.-)\nstack traceback:\n") do
+    table.insert(shown, (text:gsub("0x%x+", "ADDRESS")))
+  end
+  lu.assertEquals(shown, { "plain", "table: ADDRESS", "named value", "false", "nil" })
 end
 
 -- 48
