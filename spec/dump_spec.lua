@@ -1,5 +1,6 @@
 --- threading.dump: behaviours 218 and 221, as far as they concern Lua code.
 local lu = require("luaunit")
+local mp = require("multiprocessing")
 local threading = require("threading")
 local time = require("time")
 local blocked = require("support.blocked")
@@ -76,6 +77,44 @@ function TestDump.testNamesEveryStateAndItsCause()
   for _, t in pairs(threads) do lu.assertTrue(t:join(LONG)) end
   lock:release()
   rlock:release()
+end
+
+-- 221: for how long, to the millisecond that it is written to.
+function TestDump.testTellsForHowLong()
+  local event = threading.Event()
+  local receiver, sender = mp.Pipe(false)
+  local earliest = time.monotonic()
+  local threads = {
+    spawn("parked", function() event:wait() end),
+    spawn("asleep", function() time.sleep(LONG) end),
+    spawn("outside", function() receiver:recv_bytes() end),
+  }
+  blocked("event", threads[1])
+  blocked("sleep", threads[2])
+  blocked("read", threads[3])
+  local latest = time.monotonic()
+  local before
+  for _ = 1, 2 do
+    local start = time.monotonic()
+    local report = dump()
+    local stop = time.monotonic()
+    local now = {}
+    for i, t in ipairs(threads) do
+      local seconds = tonumber(section(report, t):match("blocked [io]n %a+ for (%d+%.%d+) s"))
+      lu.assertTrue(seconds >= start - latest - 0.001, t.name)
+      lu.assertTrue(seconds <= stop - earliest + 0.001, t.name)
+      if before then lu.assertTrue(seconds - before[i] >= 0.1 - 0.002, t.name) end
+      now[i] = seconds
+    end
+    before = now
+    time.sleep(0.1)
+  end
+  event:set()
+  sender:send_bytes("")
+  threads[2]:cancel()
+  for _, t in ipairs(threads) do lu.assertTrue(t:join(LONG)) end
+  receiver:close()
+  sender:close()
 end
 
 -- An owner that has ended is not taken for one that lives.
