@@ -21,8 +21,14 @@ end
 
 --- n threads that spin until the returned value is closed.
 local function busy(n)
-  local stop, threads = false, {}
-  for i = 1, n do threads[i] = spawn(function() while not stop do end end) end
+  local stop, threads, begun = false, {}, threading.Barrier(n + 1)
+  for i = 1, n do
+    threads[i] = spawn(function()
+      begun:wait()
+      while not stop do end
+    end)
+  end
+  begun:wait()
   return setmetatable({}, { __close = function()
     stop = true
     for _, t in ipairs(threads) do t:join() end
@@ -193,6 +199,52 @@ function TestSwitching.testUnderTheOtherPolicyItWaitsAnInterval()
     time.sleep(0.001)
     longest = math.max(longest, time.monotonic() - start)
   end
+  lu.assertTrue(longest >= 0.05 * 0.6, longest)
+end
+
+--- Calls f(trip), where trip() asks a process that sends back what it gets and
+--- returns how many seconds that took.
+local function with_echo(f)
+  local name = os.tmpname()
+  os.remove(name)
+  assert(os.execute(("mkfifo '%s'"):format(name)))
+  local there <close> = assert(io.popen(("exec cat >'%s'"):format(name), "w"))
+  local back <close> = assert(io.open(name))
+  os.remove(name)
+  there:setvbuf("no")
+  f(function()
+    local start = time.monotonic()
+    there:write("question\n")
+    lu.assertEquals(back:read(), "question")
+    return time.monotonic() - start
+  end)
+end
+
+-- 215: I/O does not queue behind work.
+function TestSwitching.testRoundTripsAreSoonBesideBusyThreads()
+  local _ <close> = settings()
+  local took = 0
+  with_echo(function(trip)
+    local _spinning <close> = busy(2)
+    gil.switch_interval(5)
+    for _ = 1, 20 do took = took + trip() end
+  end)
+  lu.assertTrue(took < 5, took) -- not even one interval
+end
+
+-- 215: by CPython's algorithm each that lets the busy thread begin waits for an
+-- interval.
+function TestSwitching.testUnderTheOtherPolicyRoundTripsWait()
+  local _ <close> = settings()
+  gil.policy("cpython")
+  gil.switch_interval(0.05)
+  local longest, deadline = 0, time.monotonic() + LONG / 2
+  with_echo(function(trip)
+    local _spinning <close> = busy(1)
+    repeat
+      longest = math.max(longest, trip())
+    until longest >= 0.05 * 0.6 or time.monotonic() > deadline
+  end)
   lu.assertTrue(longest >= 0.05 * 0.6, longest)
 end
 
