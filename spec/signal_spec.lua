@@ -10,22 +10,50 @@ local errors, queue, threading, time, mp = require("errors"), require("queue"),
   require("threading"), require("time"), require("multiprocessing")
 local function ready() io.stdout:write("ready\n") io.stdout:flush() end
 local function forever() while true do end end
+local function ready_at_the_end() -- once the main thread waits for the others
+  local function waits()
+    local report = {}
+    threading.dump { write = function(_, text) report[#report + 1] = text end }
+    return table.concat(report):find('"MainThread"[^\n]*: blocked on threads to end')
+  end
+  threading.Thread{daemon = true, target = function()
+    while not waits() do time.sleep(0.001) end
+    ready()
+  end}:start()
+end
 ]]
 
--- Waits until the program has written "ready" n times, and a moment more, so
--- that it is inside the call that comes then; both before and inside is right.
+-- What the scripts that send signals wait with. Each gives up after a while.
+--   until_so COMMAND...: until the command is true
+--   settled: the main thread sleeps, as in a call that waits, or has worked for
+--     20 ms: it is where it was going to. That it is there is likely, not sure:
+--     a signal that comes before is right as well, unless a test says more
+--   await N: the program has written "ready" N times, and has settled
+--   said TEXT: its standard error has the text
+--   prompts N: it has written N prompts, and has settled
+--   delivered: the last SIGINT has reached it
+--   ended: it is no more
+--   reads: it has begun and waits for its standard input
 local WAIT = [[
-await() {
+until_so() {
   i=0
-  until [ "$(grep -c ready out)" -ge "$1" ] || [ $i -gt 1000 ]; do
-    i=$((i + 1)); sleep 0.01
-  done
-  sleep 0.1
+  until "$@" || [ $i -gt 2000 ]; do i=$((i + 1)); sleep 0.01; done
 }
-said() {
-  i=0
-  until grep -q "$1" err || [ $i -gt 1000 ]; do i=$((i + 1)); sleep 0.01; done
-}
+stat() { cut -d ')' -f 2- /proc/$pid/task/$pid/stat | cut -d ' ' -f "$1"; }
+ticks() { echo $(($(stat 13) + $(stat 14))); }
+is_settled() { [ "$(stat 2)" = S ] || [ "$(ticks)" -ge $((begun + 2)) ]; }
+settled() { begun=$(ticks); until_so is_settled; }
+has() { [ "$(grep -o "$1" "$2" | wc -l)" -ge "$3" ]; }
+await() { until_so has ready out "$1"; settled; }
+said() { until_so grep -q "$1" err; }
+prompts() { until_so has '> ' out "$1"; settled; }
+# bit FIELD: of SIGINT in a mask of the process
+bit() { mask=$(sed -n "s/^$1:.*\(.\)$/0x\1/p" /proc/$pid/status); [ $((mask & 2)) != 0 ]; }
+is_delivered() { ! bit ShdPnd; }
+delivered() { until_so is_delivered; }
+is_ended() { ! kill -0 $pid; }
+ended() { until_so is_ended; }
+reads() { until_so bit SigCgt; settled; }
 ]]
 
 local function write(name, text)
@@ -39,9 +67,8 @@ local function read(name)
 end
 
 --- Runs the program while a shell script sends it signals: $pid is its process,
--- await N waits until it has written "ready" N times, said TEXT until its standard
--- error has the text. Standard input is a pipe
--- that never ends, the file "in" there.
+-- its outputs are the files "out" and "err". Standard input is a pipe that never
+-- ends, the file "in". What the script can wait with is above.
 ---@return string stdout, string stderr, integer code minus the signal if one ended it
 local function run(args, actions)
   local dir = os.tmpname()
@@ -104,8 +131,10 @@ local BLOCKED = {
   LockAcquireInACallback = [[local l = threading.Lock() l:acquire()
     string.gsub('x', 'x', function() ready() l:acquire() end)]],
   RLockAcquire = [[local l = threading.RLock()
-    threading.Thread{daemon = true, target = function() l:acquire() time.sleep(60) end}:start()
-    ready() time.sleep(0.05) l:acquire()]],
+    local taken = threading.Event()
+    threading.Thread{daemon = true, target = function()
+      l:acquire() taken:set() time.sleep(60) end}:start()
+    taken:wait() ready() l:acquire()]],
   LockGuard = "local l = threading.Lock() l:acquire() ready() local _ <close> = l:guard()",
   LockWith = "local l = threading.Lock() l:acquire() ready() l:with(print)",
   ConditionWaitFor = [[local c = threading.Condition() c:acquire() ready()
@@ -216,13 +245,14 @@ function TestInterrupt:testIsNotLostInExecute()
     print(ok, problem)
     ready() os.execute("echo $$ >child; exec sleep 60")]],
     -- The terminal sends it to the command as well, which then ends.
-    "await 2; kill -INT $pid; kill -INT $(cat child)")
+    "await 2; until_so test -s child; kill -INT $pid; kill -INT $(cat child)")
   lu.assertEquals({ out, code }, { "false\tinterrupted!\n", 130 }, err)
 end
 
 function TestInterrupt:testTwiceEndsTheWaitForACommand()
-  local out, err, code = run_script([[ready() os.execute("exec sleep 3")]],
-    "await 1; kill -INT $pid; sleep 0.3; kill -INT $pid")
+  local out, err, code = run_script([[ready() os.execute("echo $$ >child; exec sleep 60")]], [[
+    await 1; until_so test -s child; child=$(cat child)
+    kill -INT $pid; delivered; kill -INT $pid; ended; kill $child]])
   lu.assertStrContains(err, "interrupted!")
   lu.assertEquals({ out, code }, { "", 130 })
 end
@@ -231,13 +261,13 @@ function TestInterrupt:testTwiceEndsAProgramThatIsStuckInC()
   if os.getenv("TIDELOCK_SANITIZER") == "thread" then return end -- it holds signals back
   local _, err, code = run_script([[ready()
     string.find(("a"):rep(1 << 16), ("a-"):rep(20) .. "b")]],
-    "await 1; kill -INT $pid; sleep 0.4; kill -INT $pid")
+    "await 1; kill -INT $pid; delivered; while kill -INT $pid; do sleep 0.1; done")
   lu.assertStrContains(err, "interrupted again before")
   lu.assertEquals(code, 130)
 end
 
 function TestInterrupt:testOfAScriptThatIsStillRead()
-  local _, err, code = run("-W -", "sleep 0.3; kill -INT $pid")
+  local _, err, code = run("-W -", "reads; kill -INT $pid")
   lu.assertStrMatches(err, ".*: interrupted!\n")
   lu.assertEquals(code, 130)
 end
@@ -245,10 +275,10 @@ end
 function TestInterrupt:testThePromptSurvives()
   local out, err, code = run("-i", [[
     exec 3>in
-    echo 'print("rea" .. "dy")' >&3; await 1; kill -INT $pid; sleep 0.2
+    echo 'print("rea" .. "dy")' >&3; prompts 2; kill -INT $pid; prompts 3
     echo 'print(6 * 7); print("rea" .. "dy") while true do end' >&3
-    await 2; kill -INT $pid; sleep 0.2
-    echo 'x =' >&3; sleep 0.2; kill -INT $pid; sleep 0.2
+    await 2; kill -INT $pid; prompts 4
+    echo 'x =' >&3; prompts 5; kill -INT $pid; prompts 6
     echo '"last"' >&3; echo 'os.exit(3)' >&3]])
   lu.assertStrContains(out, "> ready\n> \n> 42\nready\n> >> \n> last\n> ")
   lu.assertStrMatches(err, "interrupted!\nstack traceback:\n\tstdin:1: in main chunk\n.*")
@@ -264,7 +294,7 @@ function TestInterrupt:testWhileTheEndWaitsForThreadsNamesThem()
     end
     threading.Thread{daemon = true, name = "daemon", target = forever}:start()
     threading.Thread{daemon = true, target = function() io.read() gate:set() end}:start()
-    ready()]], "await 1; kill -INT $pid; said second; echo go >in")
+    ready_at_the_end()]], "await 1; kill -INT $pid; said second; echo go >in")
   lu.assertEquals(out, "done\ndone\n")
   lu.assertStrContains(err, "still waiting for first, second")
   lu.assertNotStrContains(err, "daemon")
@@ -275,7 +305,7 @@ end
 function TestInterrupt:testTwiceWhileTheEndWaitsExits()
   local out, err, code = run_script([[
     threading.Thread{name = "stuck", target = function() time.sleep(60) end}:start()
-    io.write("output") ready()]],
+    io.write("output") ready_at_the_end()]],
     "await 1; kill -INT $pid; said stuck; kill -INT $pid")
   lu.assertEquals(out, "output")
   lu.assertStrContains(err, "still waiting for stuck")
@@ -285,7 +315,7 @@ end
 -- 225
 function TestInterrupt:testWhileTheEndWaitsForProcesses()
   local _, err, code = run_script([[
-    mp.Process(function() time.sleep(2) end):start()
+    mp.Process(function() mp.parent_process():join() end):start()
     ready()]], "await 1; kill -INT $pid; said processes; kill -INT $pid")
   lu.assertStrContains(err, "still waiting for processes")
   lu.assertEquals(code, 130)
@@ -362,9 +392,8 @@ end
 function TestSignals:testQuitReachesABusyMainThread()
   local _, err, code = run_script([[
     local function the_busy_function() local u = io.stdin ready()
-      while time.monotonic() < T do end end
-    T = time.monotonic() + 1
-    the_busy_function()]], "await 1; kill -QUIT $pid")
+      repeat for _ = 1, 1e6 do end until io.open("go") end
+    the_busy_function()]], "await 1; kill -QUIT $pid; said the_busy_function; : >go")
   lu.assertStrContains(err, "the_busy_function")
   lu.assertEquals(code, 0)
 end
@@ -377,10 +406,10 @@ function TestSignals:testQuitDuringALongCCallOfAnother()
     threading.Thread{name = "matcher", target = function()
       ready()
       local text = ("a"):rep(18)
-      for _ = 1, 5 do text:find(("a?"):rep(18) .. text .. "b") end
+      repeat text:find(("a?"):rep(18) .. text .. "b") until io.open("go")
       done = true
     end}:start():join()
-    print(done)]], "await 1; kill -QUIT $pid")
+    print(done)]], "await 1; kill -QUIT $pid; said MainThread; : >go")
   lu.assertEquals({ out, code }, { "true\n", 0 })
   lu.assertStrContains(err, 'Thread "MainThread"')
 end
