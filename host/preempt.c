@@ -15,8 +15,7 @@
  *
  * A request can be lost between two instructions of the VM's hook code, so
  * gil.c repeats it, and each change of the innermost state carries it along
- * (tl_preempt_moved). At most one state per thread is armed, and
- * t->preempt says what hook it had.
+ * (tl_preempt_moved). One state per thread is armed; t->preempt has its hook.
  *
  * The script's own hook (debug.sethook) shares the place: while armed, its
  * other events are passed on. Lua tells nobody how far a count hook has
@@ -71,8 +70,7 @@ static void set_base_hook(lua_State *L) {
   lua_sethook(L, BASE_HOOK);
 }
 
-/* --- arming ----------------------------------------------------------------
- */
+/* --- arming --------------------------------------------------------------- */
 
 /* Async-signal-safe; on t's own thread, or by the holder while t rests. */
 static TL_UNCHECKED void arm(tl_thread *t) {
@@ -92,11 +90,13 @@ static TL_UNCHECKED void arm(tl_thread *t) {
     return;
   }
 #endif
+  /* Who removed the hook will again, perhaps on each line: a return will do. */
+  int also = t->preempt.armed == L ? LUA_MASKRET : 0;
   t->preempt.hook = hook;
   t->preempt.mask = mask;
   t->preempt.count = hook ? lua_gethookcount(L) : 0;
   t->preempt.armed = L;
-  lua_sethook(L, one_shot, mask | LUA_MASKLINE, 0);
+  lua_sethook(L, one_shot, mask | LUA_MASKLINE | also, 0);
 }
 
 /* Gives the armed state its own hook back. A request that comes meanwhile is
@@ -223,11 +223,10 @@ static TL_GIL int handle_apart(lua_State *L) {
   return 1;
 }
 
-/* An error raised in a hook is handled with hooks off, so a handler of the
- * script's that runs for long would hold the GIL and survive every kill. The
- * handler that is going to be called belongs to the innermost protected call,
- * and if that is an xpcall it lies in its second slot: a Lua function there is
- * called apart, or, in a thread that is being killed, not at all. */
+/* An error raised in a hook is handled with hooks off: a handler that runs for
+ * long would hold the GIL and survive every kill. It belongs to the innermost
+ * protected call, and if that is an xpcall it lies in its second slot: a Lua
+ * function there is called apart, or, in a thread being killed, not at all. */
 void tl_preempt_raising(lua_State *L, tl_thread *t) {
   const tl_interp *in = t->interp;
   bool kill = atomic_load(&t->pending) & TL_PEND_KILL;
@@ -263,20 +262,19 @@ void tl_preempt_unwind(lua_State *L, tl_thread *t) {
 /* A Lua __close runs: left alone but for its end and its time. */
 static TL_GIL bool is_still_closing(lua_State *L, tl_thread *t, lua_Debug *ar) {
   bool own = L == t->kill_state;
-  if (ar->event == LUA_HOOKCOUNT) {
-    bool inside = !own || depth_of(L) >= t->kill_depth;
-    if (inside && os_now() < t->kill_deadline) {
-      tl_gil_yield(&t->interp->gil, &t->member);
-      return true;
-    }
-    t->kill_phase = TL_KILL_NONE;
-    return false;
-  }
+  if (ar->event == LUA_HOOKCALL) return true;
   if (ar->event == LUA_HOOKRET && own && depth_of(L) <= t->kill_depth) {
     t->kill_phase = TL_KILL_RAISED;
     lua_sethook(L, one_shot, LUA_MASKCALL | LUA_MASKCOUNT, 1);
+    return true;
   }
-  return true;
+  bool inside = !own || depth_of(L) >= t->kill_depth;
+  if (inside && os_now() < t->kill_deadline) {
+    tl_gil_yield(&t->interp->gil, &t->member);
+    return true;
+  }
+  t->kill_phase = TL_KILL_NONE;
+  return false;
 }
 
 /* An event in a thread that is being killed. True: nothing to be raised. */
@@ -291,6 +289,20 @@ static TL_GIL bool is_closing(lua_State *L, tl_thread *t, lua_Debug *ar) {
 }
 
 static TL_GIL ScriptHook *push_record(lua_State *L, lua_State *L1);
+
+/* The C hook that a record needs, or its lack. */
+static TL_GIL void set_hook(lua_State *L1, ScriptHook *s) {
+  if (!s) {
+    set_base_hook(L1);
+    return;
+  }
+  int mask = s->mask;
+#ifdef TL_HOOK_COUNTING
+  if (!(mask & LUA_MASKCOUNT)) s->chunk = CHUNK;
+  mask |= LUA_MASKCOUNT;
+#endif
+  lua_sethook(L1, script_hook, mask, s->chunk);
+}
 
 /* Makes L look up at its next instruction, also if it has a hook that counts
  * and so is never armed. */
@@ -333,10 +345,13 @@ static TL_GIL void pass_on(lua_State *L, tl_thread *t, lua_Debug *ar) {
 static void one_shot(lua_State *L, lua_Debug *ar) {
   tl_thread *t = tl_self();
   if (L != t->preempt.armed) {
-    set_base_hook(L); /* a stray: made by a C module while armed */
+    set_hook(L, push_record(L, L)); /* a stray: of a C module while armed */
+    lua_pop(L, 1);
   } else {
     if (t->kill_phase != TL_KILL_NONE && is_closing(L, t, ar)) return;
     pass_on(L, t, ar);
+    if (ar->event == LUA_HOOKRET && !(t->preempt.mask & LUA_MASKRET))
+      look_soon(L, t);
     if (ar->event != LUA_HOOKLINE && ar->event != LUA_HOOKCOUNT) return;
     disarm(t);
   }
@@ -348,8 +363,7 @@ static void one_shot(lua_State *L, lua_Debug *ar) {
     arm(t);
 }
 
-/* --- the script's hook ------------------------------------------------------
- */
+/* --- the script's hook ---------------------------------------------------- */
 
 /* Pushes the record of L1 and returns it, or pushes nil. */
 static TL_GIL ScriptHook *push_record(lua_State *L, lua_State *L1) {
@@ -365,8 +379,7 @@ static int next_chunk(const ScriptHook *s) {
   return s->left < CHUNK ? s->left : CHUNK;
 }
 
-static void call_script(lua_State *L, lua_Debug *ar) TL_GIL;
-static void call_script(lua_State *L, lua_Debug *ar) {
+static TL_GIL void call_script(lua_State *L, lua_Debug *ar) {
   static const char *const events[] = {"call", "return", "line", "count",
                                        "tail call"};
   lua_getiuservalue(L, -1, 1);
@@ -401,16 +414,6 @@ static void script_hook(lua_State *L, lua_Debug *ar) {
     look_soon(L, t);
 }
 
-/* The C hook that a record needs. */
-static TL_GIL void set_hook(lua_State *L1, ScriptHook *s) {
-  int mask = s->mask;
-#ifdef TL_HOOK_COUNTING
-  if (!(mask & LUA_MASKCOUNT)) s->chunk = CHUNK;
-  mask |= LUA_MASKCOUNT;
-#endif
-  lua_sethook(L1, script_hook, mask, s->chunk);
-}
-
 /* The thread that has armed L1, or NULL. */
 static TL_GIL tl_thread *armed_by(lua_State *L1) {
   tl_thread *t = tl_interp_of(L1)->threads;
@@ -439,10 +442,7 @@ void tl_sethook(lua_State *L, lua_State *L1, int mask, int count) {
   tl_thread *me = tl_self(), *t = armed_by(L1);
   if (t) disarm(t);
   me->preempt.changing = true;
-  if (s)
-    set_hook(L1, s);
-  else
-    tl_preempt_newstate(NULL, L1);
+  set_hook(L1, s);
   me->preempt.changing = false;
   if (t && is_wanted(t)) arm(t);
   if (is_wanted(me)) arm(me);
