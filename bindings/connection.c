@@ -78,11 +78,11 @@ static TL_GIL void await(lua_State *L, const Connection *c, short events) {
 
 /* --- Turns -------------------------------------------------------------- */
 
-/* Does the work, whose arguments are the caller's, and gives the turn on. */
+/* Does the work, whose arguments are the caller's, and gives the turn on:
+ * nothing outside the protected call may need memory. */
 static TL_GIL int run(lua_State *L, Turn *turn, lua_CFunction work) {
   int n = lua_gettop(L);
-  lua_pushvalue(L, lua_upvalueindex(1)); /* the work checks 'self' as well */
-  lua_pushcclosure(L, work, 1);
+  lua_pushcfunction(L, work);
   for (int i = 1; i <= n; i++)
     lua_pushvalue(L, i);
   int status = lua_pcall(L, n, 1, 0);
@@ -123,7 +123,7 @@ static ssize_t send_rest(int fd, size_t done, uint32_t *header,
 }
 
 static TL_GIL int send_whole(lua_State *L) {
-  Connection *c = check_connection(L);
+  Connection *c = lua_touserdata(L, 1);
   size_t length;
   const char *text = lua_tolstring(L, 2, &length);
   uint32_t header = htonl((uint32_t)length);
@@ -144,9 +144,8 @@ static TL_GIL int send_whole(lua_State *L) {
 
 /* A message that was cut short ends the stream. */
 static TL_GIL int send_or_end(lua_State *L) {
-  Connection *c = check_connection(L);
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_pushcclosure(L, send_whole, 1);
+  Connection *c = lua_touserdata(L, 1);
+  lua_pushcfunction(L, send_whole);
   lua_pushvalue(L, 1);
   lua_pushvalue(L, 2);
   if (lua_pcall(L, 2, 0, 0) == LUA_OK) return 0;
@@ -208,7 +207,7 @@ static TL_GIL char *get_memory(lua_State *L, size_t length) {
 }
 
 static TL_GIL int receive_whole(lua_State *L) {
-  Connection *c = check_connection(L);
+  Connection *c = lua_touserdata(L, 1);
   lua_Integer most = luaL_optinteger(L, 2, (lua_Integer)LONGEST);
   check_readable(L, c);
   size_t length = receive_header(L, c);
@@ -242,9 +241,10 @@ static TL_GIL int connection_recv_bytes(lua_State *L) {
   return take_turn(L, &c->receiving, receive_whole, receiving_woken);
 }
 
-/* Whether all that the next message has is its length, none. */
-static TL_GIL bool holds_empty_message(const Connection *c) {
-  return c->got == HEADER && c->header == 0;
+/* Whether all of the next message has come: it may be empty, or there was no
+ * memory for whoever was to get it. */
+static TL_GIL bool holds_message(const Connection *c) {
+  return c->got >= HEADER && c->got == HEADER + ntohl(c->header);
 }
 
 /* A whole message, or the end, or the beginning of a message that is on its
@@ -253,7 +253,7 @@ static TL_GIL int connection_poll(lua_State *L) {
   Connection *c = check_connection(L);
   int64_t deadline = lua_isnone(L, 2) ? 0 : bind_deadline(L, 2);
   check_readable(L, c);
-  int ready = holds_empty_message(c) ? POLLIN : -EINTR;
+  int ready = holds_message(c) ? POLLIN : -EINTR;
   while (ready == -EINTR) {
     c->polling++;
     ready = tl_wait_fd(L, c->fd, POLLIN, deadline);
@@ -269,7 +269,7 @@ static TL_GIL int connection_poll(lua_State *L) {
 static TL_GIL bool is_ready(lua_State *L, int idx) {
   Connection *c = lua_touserdata(L, idx);
   check_readable(L, c);
-  return holds_empty_message(c) || os_ready(c->fd, POLLIN) > 0;
+  return holds_message(c) || os_ready(c->fd, POLLIN) > 0;
 }
 
 static TL_GIL int hold(lua_State *L, int idx) {
