@@ -28,10 +28,12 @@ static TL_GIL void run_calls(lua_State *L, tl_thread *t) {
   }
 }
 
+/* What cannot be made for lack of memory stays pending. */
 static TL_GIL void raise_cancel(lua_State *L, tl_thread *t) {
   char *message = t->cancel_message;
   tl_error_push(L, "Cancelled", "%s", message ? message : "cancelled");
-  if (t->cancel_message == message) {
+  if (t->cancel_message == message) { /* a finalizer may have cancelled again */
+    atomic_fetch_and(&t->pending, ~(unsigned)TL_PEND_CANCEL);
     t->cancel_message = NULL;
     free(message);
   }
@@ -51,11 +53,11 @@ void tl_check(lua_State *L) {
     tl_error(L, "Killed", "killed");
   }
   if (p & TL_PEND_INTERRUPT) {
+    tl_error_push(L, "KeyboardInterrupt", "interrupted!");
     atomic_fetch_and(&t->pending, ~(unsigned)TL_PEND_INTERRUPT);
     if (atomic_load(&t->pending)) tl_preempt_arm(t);
-    tl_error(L, "KeyboardInterrupt", "interrupted!");
+    lua_error(L);
   }
-  atomic_fetch_and(&t->pending, ~(unsigned)TL_PEND_CANCEL);
   raise_cancel(L, t);
 }
 
