@@ -212,7 +212,9 @@ static TL_GIL int thread_gc(lua_State *L) {
   Thread *th = lua_touserdata(L, 1);
   tl_thread *t = th->t;
   th->t = NULL;
-  if (t) tl_thread_unref(t);
+  if (!t) return 0;
+  if (t->state == TL_THREAD_NEW) tl_thread_unanchor(L, t);
+  tl_thread_unref(t);
   return 0;
 }
 

@@ -22,6 +22,7 @@ typedef enum thread_result_kind {
   THREAD_NO_RESULT,
   THREAD_RETURNED,
   THREAD_RAISED,
+  THREAD_LOST, /* there was no memory for its result */
 } thread_result_kind;
 
 typedef struct Thread {

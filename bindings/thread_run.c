@@ -2,6 +2,7 @@
  * result. */
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "thread_handle.h"
@@ -22,6 +23,45 @@ static TL_GIL int keep_traceback(lua_State *L) {
   return 1;
 }
 
+/* Stores the values in the handle: (handle, values...). */
+static TL_GIL int keep_values(lua_State *L) {
+  int n = lua_gettop(L) - 1;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_createtable(L, n, 1);
+  lua_insert(L, 2);
+  for (int i = n; i >= 1; i--)
+    lua_rawseti(L, 2, i);
+  lua_pushinteger(L, n);
+  lua_setfield(L, 2, "n");
+  lua_setiuservalue(L, 1, THREAD_WORK);
+  return 0;
+}
+
+/* The same for the values from 3 on and the handle at 1; 2 is free. False: no
+ * memory. */
+static TL_GIL bool keep(lua_State *L) {
+  int n = lua_gettop(L) - 2;
+  if (!lua_checkstack(L, LUA_MINSTACK)) return false;
+  lua_pushcfunction(L, keep_values);
+  lua_replace(L, 2);
+  lua_pushvalue(L, 1);
+  lua_insert(L, 3);
+  return lua_pcall(L, n + 1, 0, 0) == LUA_OK;
+}
+
+/* Tells of the error that has ended the thread: (handle). */
+static TL_GIL int report(lua_State *L) {
+  const Thread *th = lua_touserdata(L, 1);
+  if (th->result == THREAD_LOST) {
+    lua_pushliteral(L, "not enough memory");
+  } else {
+    lua_getiuservalue(L, 1, THREAD_WORK);
+    lua_rawgeti(L, -1, 1);
+  }
+  if (!tl_error_is(L, -1, "Cancelled")) thread_report(L, lua_gettop(L));
+  return 0;
+}
+
 /* The bottom of a thread's stack: handle, function, arguments. */
 static TL_GIL int thread_main(lua_State *L) {
   Thread *th = lua_touserdata(L, 1);
@@ -29,21 +69,17 @@ static TL_GIL int thread_main(lua_State *L) {
   lua_insert(L, 2);
   int status = lua_pcall(L, lua_gettop(L) - 3, LUA_MULTRET, 2);
   tl_thread_unwound(th->t);
-  int n = lua_gettop(L) - 2;
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
-  lua_createtable(L, n, 1);
-  lua_insert(L, 3);
-  for (int i = n; i >= 1; i--)
-    lua_rawseti(L, 3, i);
-  lua_pushinteger(L, n);
-  lua_setfield(L, 3, "n");
-  lua_pushvalue(L, 3);
-  lua_setiuservalue(L, 1, THREAD_WORK);
-  th->result = status == LUA_OK ? THREAD_RETURNED : THREAD_RAISED;
-  if (status != LUA_OK) {
-    lua_rawgeti(L, 3, 1);
-    if (!tl_error_is(L, -1, "Cancelled")) thread_report(L, lua_gettop(L));
-  }
+  if (!keep(L))
+    th->result = THREAD_LOST;
+  else
+    th->result = status == LUA_OK ? THREAD_RETURNED : THREAD_RAISED;
+  if (th->result == THREAD_RETURNED) return 0;
+  lua_settop(L, 1);
+  lua_pushcfunction(L, report);
+  lua_pushvalue(L, 1);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK)
+    fprintf(stderr, "Exception in thread %s: no memory to report it\n",
+            th->t->name);
   return 0;
 }
 
@@ -148,6 +184,10 @@ static TL_GIL int give_result(lua_State *L, Thread *th) {
     return lua_error(L);
   }
   if (th->result == THREAD_NO_RESULT) return 0;
+  if (th->result == THREAD_LOST) {
+    lua_pushliteral(L, "not enough memory");
+    return lua_error(L);
+  }
   lua_getfield(L, work, "n");
   int n = (int)lua_tointeger(L, -1);
   luaL_checkstack(L, n, "too many results");

@@ -96,7 +96,7 @@ void tl_thread_pushtable(lua_State *L, tl_thread *t) {
   tl_weak_push(L, &t->table_key);
 }
 
-static TL_GIL void unanchor(lua_State *L, tl_thread *t) {
+void tl_thread_unanchor(lua_State *L, tl_thread *t) {
   const void *keys[] = {t, &t->table_key, &t->state_key};
   for (int i = 0; i < 3; i++) {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, keys[i]) != LUA_TNIL) {
@@ -145,7 +145,7 @@ void tl_thread_leave(tl_thread *t) {
   }
   os_close(t->wakefd);
   t->wakefd = -1;
-  unanchor(t->L, t);
+  tl_thread_unanchor(t->L, t);
   t->L = NULL;
   tl_wake(&t->joiners, INT_MAX);
   tl_wake(&in->ended, INT_MAX);
@@ -190,7 +190,7 @@ int tl_thread_start(lua_State *L, tl_thread *t, lua_CFunction main, int anchor,
   }
   if (err) {
     free(reap);
-    unanchor(L, t);
+    tl_thread_unanchor(L, t);
     delist(t);
     t->L = NULL;
     t->ident = 0;

@@ -88,7 +88,8 @@ int tl_thread_setname(tl_thread *t, const char *name) TL_GIL;
  * but for lack of memory) with the value at 'anchor' and the n values above
  * it; L loses the n values. The anchor is kept alive until the thread has
  * finished. 'stack': bytes of C stack. Raises or returns negative errno with
- * nothing started. */
+ * nothing started; the registry may keep a state then, for tl_thread_unanchor.
+ */
 int tl_thread_start(lua_State *L, tl_thread *t, lua_CFunction main, int anchor,
                     int n, size_t stack) TL_GIL;
 
@@ -104,6 +105,9 @@ tl_thread *tl_thread_find(tl_interp *in, lua_Integer ident) TL_GIL;
 /* Pushes the anchor of a started thread, or nil. */
 void tl_thread_pushanchor(lua_State *L, tl_thread *t) TL_GIL;
 void tl_thread_setanchor(lua_State *L, tl_thread *t) TL_GIL; /* pops it */
+
+/* Forgets what the registry has of t: it has finished, or will never start. */
+void tl_thread_unanchor(lua_State *L, tl_thread *t) TL_GIL;
 
 /* Pushes the table that belongs to t (weak keys): thread-local values. */
 void tl_thread_pushtable(lua_State *L, tl_thread *t) TL_GIL;
