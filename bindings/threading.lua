@@ -117,8 +117,8 @@ threading.__excepthook__ = threading.excepthook
 --- Writes a report of every thread to a file, usually stderr.
 function threading.dump(file)
   if file == nil then file = io.stderr end
-  local ok, write = pcall(function() return file.write end)
-  if not ok or write == nil then
+  local kind = type(file)
+  if kind ~= "table" and kind ~= "userdata" or file.write == nil then
     error("bad argument #1 to 'dump' (file expected, got " .. type(file) .. ")", 2)
   end
   file:write(core.dump_string())
