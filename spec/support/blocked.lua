@@ -16,14 +16,22 @@ local function report()
   return table.concat(text)
 end
 
---- Waits until each of the threads is blocked on a thing of this kind.
+local blocked = {}
+
+--- Whether the thread is blocked on a thing of this kind now.
 ---@param what string as dump() names it: "lock", "event", "read", "write" ...
+function blocked.is(what, thread)
+  if not thread.ident then return false end
+  return report():find(("ident=%d[^\n]*: blocked [io]n %s "):format(thread.ident, what)) ~= nil
+end
+
+--- Waits until each of the threads is.
+---@param what string
 ---@param ... any threads
-return function(what, ...)
+local function wait(_, what, ...)
   local deadline = time.monotonic() + LIMIT
   for _, thread in ipairs({ ... }) do
-    local line = ("ident=%d[^\n]*: blocked [io]n %s "):format(thread.ident, what)
-    while not report():find(line) do
+    while not blocked.is(what, thread) do
       if time.monotonic() > deadline then
         error(("%s is not blocked on %s\n%s"):format(thread.name, what, report()), 2)
       end
@@ -31,3 +39,5 @@ return function(what, ...)
     end
   end
 end
+
+return setmetatable(blocked, { __call = wait })
