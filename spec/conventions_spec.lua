@@ -120,6 +120,16 @@ local WAITS = {
     wait = function(e, s) return threading.wait_any({ threading.Event(), e }, s)[1] end,
     wake = function(e) e:set() end,
   },
+  ["wait_any with a connection"] = {
+    blocked = "several things",
+    new = function() return { threading.Event(), mp.Pipe() } end,
+    wait = function(list, s) return threading.wait_any(list, s)[1] end,
+    wake = function(list) list[1]:set() end,
+    close = function(list)
+      list[2]:close()
+      list[3]:close()
+    end,
+  },
   ["Connection:poll"] = {
     blocked = "read",
     new = function()
@@ -378,6 +388,8 @@ function TestWaits.testTheEndOfTheProgramEndsEachOfThem()
       function() child:join() time.sleep(1000) end,
       function() a:recv_bytes() end,
       function() a:recv_bytes() end,
+      function() threading.wait_any { a } end,
+      function() threading.wait_any { a, threading.Event() } end,
       function() return receiver:poll(nil), sender end,
       function() while true do a:send_bytes(("x"):rep(1 << 16)) end return b end,
       function() fifo:read() end,

@@ -1,6 +1,7 @@
 --- Failing allocations in what waits: locks, conditions, barriers, queues. They
 --- are whole afterwards: nothing is held, no item is lost or there twice.
 local lu = require("luaunit")
+local mp = require("multiprocessing")
 local queue = require("queue")
 local threading = require("threading")
 local blocked = require("support.blocked")
@@ -119,6 +120,21 @@ add("WaitAny", {
     if not failed then lu.assertEquals(ready, { list[2] }) end
     lu.assertEquals(list[2]:qsize(), 1)
     list[1]:set()
+  end,
+})
+
+add("WaitAnyWithConnections", {
+  make = function() return { threading.Event(), mp.Pipe() } end,
+  act = function(list) return threading.wait_any(list) end,
+  meanwhile = function(list, thread)
+    until_blocked("several things", thread)
+    list[2]:send_bytes("x")
+  end,
+  check = function(list, failed, ready)
+    if not failed then lu.assertEquals(ready, { list[3] }) end
+    lu.assertEquals(list[3]:recv_bytes(), "x")
+    list[2]:close() -- nobody holds them
+    list[3]:close()
   end,
 })
 
