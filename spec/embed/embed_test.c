@@ -192,11 +192,13 @@ static void an_interrupt_comes_from_anywhere(void **state) {
   lua_State *L = tl_state(*state);
   static const char *const waits[] = {
       "count() while true do end",
-      "count() require('time').sleep(600)",
       "count() require('threading').Lock():with(function() while true do "
       "pcall(string.rep, 'x', 10) end end)",
-      "local l = require('threading').Lock() l:acquire() count() l:acquire()",
       "count() readline(fd)",
+#ifndef __SANITIZE_THREAD__ /* there a signal may come too late for these */
+      "count() require('time').sleep(600)",
+      "local l = require('threading').Lock() l:acquire() count() l:acquire()",
+#endif
   };
   int ends[2];
   assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
@@ -294,6 +296,9 @@ static int lua_never(lua_State *L) {
  * freed then. */
 static void closing_tells_of_a_thread_that_is_stuck(void **state) {
   (void)state;
+#ifdef __SANITIZE_THREAD__
+  skip(); /* threads after a fork are more than it supports */
+#endif
   pid_t pid = fork();
   assert_true(pid >= 0);
   if (pid == 0) {
@@ -316,9 +321,7 @@ static void closing_tells_of_a_thread_that_is_stuck(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(interpreters_come_and_go),
-#ifndef __SANITIZE_THREAD__ /* it does not support threads after a fork */
       cmocka_unit_test(closing_tells_of_a_thread_that_is_stuck),
-#endif
       TEST(each_thread_may_have_its_own),
       TEST(others_run_while_it_is_given_up),
       TEST(a_worker_may_block_as_well),
