@@ -308,15 +308,18 @@ add("FileWriteAndRead", {
   end,
 })
 
+-- Long enough to need memory of its own each time.
+local MESSAGE = ("message "):rep(100)
+
 add("Pipe", {
   make = function() return table.pack(mp.Pipe()) end,
   act = function(ends)
-    ends[1]:send_bytes("a message")
+    ends[1]:send_bytes(MESSAGE)
     return ends[2]:recv_bytes()
   end,
   check = function(ends, failed, message)
-    if not failed then lu.assertEquals(message, "a message") end
-    if failed and ends[2]:poll() then lu.assertEquals(ends[2]:recv_bytes(), "a message") end
+    if not failed then lu.assertEquals(message, MESSAGE) end
+    if failed and ends[2]:poll() then lu.assertEquals(ends[2]:recv_bytes(), MESSAGE) end
     ends[1]:send_bytes("another")
     lu.assertEquals(ends[2]:recv_bytes(), "another")
     ends[1]:close()
