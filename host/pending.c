@@ -28,6 +28,58 @@ static TL_GIL void run_calls(lua_State *L, tl_thread *t) {
   }
 }
 
+/* --- raising -------------------------------------------------------------- */
+
+static TL_GIL int identity(lua_State *L) {
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* Calls its upvalue with the error in a coroutine, which has its hooks on. */
+static TL_GIL int handle_apart(lua_State *L) {
+  tl_thread *t = tl_self();
+  lua_State *outer = t->running, *co = lua_newthread(L);
+  tl_preempt_newstate(NULL, co);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushvalue(L, 1);
+  lua_xmove(L, co, 2);
+  int n;
+  tl_preempt_running(t, co);
+  int status = lua_resume(co, L, 1, &n);
+  tl_preempt_running(t, outer);
+  if (status != LUA_OK || n > 0)
+    lua_xmove(co, L, 1);
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+/* An error raised in a hook is handled with hooks off, so a handler of the
+ * script's that runs for long would hold the GIL and survive every kill. The
+ * handler that is going to be called belongs to the innermost protected call,
+ * and if that is an xpcall it lies in its second slot: a Lua function there is
+ * called apart, or, in a thread that is being killed, not at all. */
+static TL_GIL void replace_handler(lua_State *L, tl_thread *t) {
+  const tl_interp *in = t->interp;
+  bool kill = atomic_load(&t->pending) & TL_PEND_KILL;
+  lua_Debug ar;
+  for (int level = 0; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "f", &ar);
+    lua_CFunction f = lua_tocfunction(L, -1);
+    lua_pop(L, 1);
+    if (f == in->pcall && f) return;
+    if (f != in->xpcall || !f || !lua_getlocal(L, &ar, 2)) continue;
+    if (kill) {
+      lua_pop(L, 1);
+      lua_pushcfunction(L, identity);
+    } else if (!lua_iscfunction(L, -1)) {
+      lua_pushcclosure(L, handle_apart, 1);
+    }
+    if (!lua_setlocal(L, &ar, 2)) lua_pop(L, 1);
+    return;
+  }
+}
+
 /* What cannot be made for lack of memory stays pending. */
 static TL_GIL void raise_cancel(lua_State *L, tl_thread *t) {
   char *message = t->cancel_message;
@@ -47,7 +99,7 @@ void tl_check(lua_State *L) {
   if (p & TL_PEND_CALLS) run_calls(L, t);
   if (!tl_would_raise(L, t)) return;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
-  tl_preempt_raising(L, t);
+  replace_handler(L, t);
   if (p & TL_PEND_KILL) {
     tl_preempt_unwind(L, t);
     tl_error(L, "Killed", "killed");
@@ -60,6 +112,8 @@ void tl_check(lua_State *L) {
   }
   raise_cancel(L, t);
 }
+
+/* --- requests ------------------------------------------------------------- */
 
 /* Sets a bit on the main thread and makes it look; true if it was set.
  * Signal-safe. */

@@ -15,7 +15,8 @@
  *
  * A request can be lost between two instructions of the VM's hook code, so
  * gil.c repeats it, and each change of the innermost state carries it along
- * (tl_preempt_moved). One state per thread is armed; t->preempt has its hook.
+ * (tl_preempt_moved). At most one state per thread is armed, and
+ * t->preempt says what hook it had.
  *
  * The script's own hook (debug.sethook) shares the place: while armed, its
  * other events are passed on. Lua tells nobody how far a count hook has
@@ -29,9 +30,7 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <string.h>
 
-#include "errors.h"
 #include "interp.h"
 #include "pending.h"
 #include "watchdog.h"
@@ -197,55 +196,6 @@ static TL_GIL int depth_of(lua_State *L) {
       high = middle;
   }
   return low;
-}
-
-static TL_GIL int identity(lua_State *L) {
-  lua_settop(L, 1);
-  return 1;
-}
-
-/* Calls its upvalue with the error in a coroutine, which has its hooks on. */
-static TL_GIL int handle_apart(lua_State *L) {
-  tl_thread *t = tl_self();
-  lua_State *outer = t->running, *co = lua_newthread(L);
-  tl_preempt_newstate(NULL, co);
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_pushvalue(L, 1);
-  lua_xmove(L, co, 2);
-  int n;
-  tl_preempt_running(t, co);
-  int status = lua_resume(co, L, 1, &n);
-  tl_preempt_running(t, outer);
-  if (status != LUA_OK || n > 0)
-    lua_xmove(co, L, 1);
-  else
-    lua_pushnil(L);
-  return 1;
-}
-
-/* An error raised in a hook is handled with hooks off: a handler that runs for
- * long would hold the GIL and survive every kill. It belongs to the innermost
- * protected call, and if that is an xpcall it lies in its second slot: a Lua
- * function there is called apart, or, in a thread being killed, not at all. */
-void tl_preempt_raising(lua_State *L, tl_thread *t) {
-  const tl_interp *in = t->interp;
-  bool kill = atomic_load(&t->pending) & TL_PEND_KILL;
-  lua_Debug ar;
-  for (int level = 0; lua_getstack(L, level, &ar); level++) {
-    lua_getinfo(L, "f", &ar);
-    lua_CFunction f = lua_tocfunction(L, -1);
-    lua_pop(L, 1);
-    if (f == in->pcall && f) return;
-    if (f != in->xpcall || !f || !lua_getlocal(L, &ar, 2)) continue;
-    if (kill) {
-      lua_pop(L, 1);
-      lua_pushcfunction(L, identity);
-    } else if (!lua_iscfunction(L, -1)) {
-      lua_pushcclosure(L, handle_apart, 1);
-    }
-    if (!lua_setlocal(L, &ar, 2)) lua_pop(L, 1);
-    return;
-  }
 }
 
 void tl_preempt_unwind(lua_State *L, tl_thread *t) {

@@ -1,5 +1,5 @@
 /* preempt.h - how a thread that runs Lua is made to look up: a one-shot
- * count hook, set by a signal to the holder of the GIL; and the multiplexer
+ * line hook, set by a signal to the holder of the GIL; and the multiplexer
  * that shares the hook with debug.sethook. The only file that knows how. */
 #ifndef TL_PREEMPT_H
 #define TL_PREEMPT_H
@@ -23,9 +23,6 @@ void tl_preempt_poke(tl_thread *t);
 /* t is about to raise a kill in L, or to close its variables: what is called
  * next is a __close, which has its time. */
 void tl_preempt_unwind(lua_State *L, tl_thread *t) TL_GIL;
-
-/* An interruption is about to be raised in L, perhaps from a hook. */
-void tl_preempt_raising(lua_State *L, tl_thread *t) TL_GIL;
 
 /* A state that has just been created by 'from' gets from's hook, not
  * ours; from NULL: none. */
