@@ -124,7 +124,7 @@ static TL_GIL void wait_end(lua_State *L, tl_thread *t, tl_child *c,
                             int *status, bool patient) {
   bool interrupted = false;
   while (!os_child_poll(&c->os, status)) {
-    int ready = tl_wait_fd(L, c->os.pidfd, POLLIN, TL_FOREVER);
+    int ready = tl_wait_fd(L, c->os.pidfd, POLLIN, TL_FOREVER, "process");
     if (ready == -EINTR) {
       if (patient && !interrupted && put_by(t))
         interrupted = true;

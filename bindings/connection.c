@@ -69,7 +69,8 @@ static TL_GIL Connection *new_connection(lua_State *L) {
 
 /* Waits until fd is ready for 'events'. May raise. */
 static TL_GIL void await(lua_State *L, const Connection *c, short events) {
-  int ready = tl_wait_fd(L, c->fd, events, TL_FOREVER);
+  const char *what = events & POLLIN ? "read" : "write";
+  int ready = tl_wait_fd(L, c->fd, events, TL_FOREVER, what);
   if (ready == -EINTR)
     tl_check(L);
   else if (ready < 0)
@@ -256,7 +257,7 @@ static TL_GIL int connection_poll(lua_State *L) {
   int ready = holds_message(c) ? POLLIN : -EINTR;
   while (ready == -EINTR) {
     c->polling++;
-    ready = tl_wait_fd(L, c->fd, POLLIN, deadline);
+    ready = tl_wait_fd(L, c->fd, POLLIN, deadline, "read");
     c->polling--;
     if (ready == -EINTR) tl_check(L);
   }

@@ -71,7 +71,7 @@ static TL_GIL bool await(reading *r) {
   } else {
     show_prompt(r->L);
     do
-      ready = tl_wait_fd(r->L, fd, POLLIN, TL_FOREVER);
+      ready = tl_wait_fd(r->L, fd, POLLIN, TL_FOREVER, "read");
     while (ready == 0);
   }
   if (ready < 0) r->err = -ready;

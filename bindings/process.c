@@ -85,7 +85,7 @@ static TL_GIL int handle_wait(lua_State *L) {
   while (!look(h)) {
     if (deadline == 0) return lua_pushboolean(L, false), 1;
     h->waiting++;
-    int ready = tl_wait_fd(L, h->os.pidfd, POLLIN, deadline);
+    int ready = tl_wait_fd(L, h->os.pidfd, POLLIN, deadline, "process");
     h->waiting--;
     tidy(h);
     if (ready == 0) deadline = 0; /* one last look */

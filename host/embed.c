@@ -64,7 +64,7 @@ TL_UNCHECKED void tl_lock(lua_State *L) {
 
 TL_UNCHECKED int tl_readline_fd(lua_State *L, int fd) {
   for (;;) {
-    int ready = tl_wait_fd(L, fd, POLLIN, TL_FOREVER);
+    int ready = tl_wait_fd(L, fd, POLLIN, TL_FOREVER, "read");
     if (ready > 0) return 0;
     if (ready < 0 && ready != -EINTR) return ready;
     tl_check(L);

@@ -233,9 +233,9 @@ void tl_observe_queue(lua_State *L, tl_waitq *q, int64_t deadline) {
   tl_observe(L, &o, deadline);
 }
 
-int tl_wait_fd(lua_State *L, int fd, short events, int64_t deadline) {
+int tl_wait_fd(lua_State *L, int fd, short events, int64_t deadline,
+               const char *what) {
   tl_thread *t = tl_self();
-  const char *what = events & POLLIN ? "read" : "write";
   if (deadline != 0 && tl_gil_gives_way(&t->interp->gil, &t->member)) {
     tl_block_begin(t, what);
     os_ready(fd, events); /* only for its time: so long others may run */

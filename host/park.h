@@ -103,9 +103,11 @@ int tl_sleep(lua_State *L, int64_t deadline, lua_KContext ctx, lua_KFunction k)
     TL_GIL;
 
 /* Waits until fd is ready for 'events' (POLLIN, POLLOUT), trying first
- * without giving up the GIL. Returns the ready events, 0 when the deadline
- * passed, negative errno; -EINTR: something is pending, call tl_check. */
-int tl_wait_fd(lua_State *L, int fd, short events, int64_t deadline) TL_GIL;
+ * without giving up the GIL; 'what' is for reports, as "read". Returns the
+ * ready events, 0 when the deadline passed, negative errno; -EINTR: something
+ * is pending, call tl_check. */
+int tl_wait_fd(lua_State *L, int fd, short events, int64_t deadline,
+               const char *what) TL_GIL;
 
 /* In the child of a fork: t is gone, and with it what it waited on. */
 void tl_park_forget(tl_thread *t) TL_GIL;

@@ -144,7 +144,7 @@ local WAITS = {
     end,
   },
   ["Process:join"] = {
-    blocked = "read", new = child,
+    blocked = "process", new = child,
     wait = function(p, s) return p:join(s) end, wake = function(p) p:terminate() end,
     close = function(p)
       p:terminate()

@@ -5,6 +5,7 @@ local time = require("time")
 local blocked = require("support.blocked")
 local bunch = require("support.bunch")
 local differential = require("support.differential")
+local lasting = require("support.lasting")
 local program = require("support.program")
 
 local function spawn(f, ...) return threading.Thread(f, ...):start() end
@@ -284,12 +285,14 @@ function TestInterrupts.testACancelledWriteIsFinishedOrNotBegun()
 end
 
 function TestInterrupts.testACancelledCloseLeavesTheProcessToTheReaper()
-  local pipe = io.popen("sleep 0.2")
+  local command, finish = lasting()
+  local pipe = io.popen(command)
   local thread = spawn(function() return pipe:close() end)
-  blocked("read", thread)
+  blocked("process", thread)
   thread:cancel()
   lu.assertErrorMsgContains("Cancelled", thread.result, thread, 60)
   lu.assertEquals(io.type(pipe), "closed file")
+  finish()
 end
 
 -- Nobody reads what is printed before the thread has ended.
@@ -400,7 +403,8 @@ local TestFinalizers = {}
 function TestFinalizers.testWhatWouldBlockRaises()
   local messages = {}
   local reader, writer = fifo()
-  local pipe = io.popen("sleep 0.2")
+  local command, finish = lasting()
+  local pipe = io.popen(command)
   local function note(...) table.insert(messages, (select(2, pcall(...)))) end
   setmetatable({}, { __gc = function()
     note(reader.read, reader, "l")
@@ -416,6 +420,7 @@ function TestFinalizers.testWhatWouldBlockRaises()
   lu.assertEquals(reader:read("l"), "there")
   reader:close()
   writer:close()
+  finish()
 end
 
 function TestFinalizers.testABusyFileRaises()

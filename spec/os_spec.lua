@@ -2,6 +2,8 @@
 local gil = require("gil")
 local lu = require("luaunit")
 local threading = require("threading")
+local blocked = require("support.blocked")
+local lasting = require("support.lasting")
 local program = require("support.program")
 
 local function spawn(f, ...) return threading.Thread(f, ...):start() end
@@ -26,11 +28,12 @@ function TestExecute.testOthersRunMeanwhile()
 end
 
 function TestExecute.testACancelEndsTheWait()
-  local blocked = require("support.blocked")
-  local thread = spawn(function() return os.execute("sleep 1") end)
-  blocked("read", thread)
+  local command, finish = lasting()
+  local thread = spawn(os.execute, command)
+  blocked("process", thread)
   thread:cancel()
   lu.assertErrorMsgContains("Cancelled", thread.result, thread, 60)
+  finish()
 end
 
 function TestExecute.testAThreadsChildHasTheStartUpSignalMask()
