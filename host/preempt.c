@@ -240,18 +240,24 @@ static TL_GIL bool is_closing(lua_State *L, tl_thread *t, lua_Debug *ar) {
 
 static TL_GIL ScriptHook *push_record(lua_State *L, lua_State *L1);
 
-/* The C hook that a record needs, or its lack. */
-static TL_GIL void set_hook(lua_State *L1, ScriptHook *s) {
-  if (!s) {
-    set_base_hook(L1);
-    return;
-  }
+static TL_GIL void set_script_hook(lua_State *L1, ScriptHook *s) {
   int mask = s->mask;
 #ifdef TL_HOOK_COUNTING
   if (!(mask & LUA_MASKCOUNT)) s->chunk = CHUNK;
   mask |= LUA_MASKCOUNT;
 #endif
   lua_sethook(L1, script_hook, mask, s->chunk);
+}
+
+/* The C hook that a record needs, or its lack. A request that comes meanwhile
+ * is the caller's to see, as in disarm. */
+static TL_GIL void set_hook(tl_thread *me, lua_State *L1, ScriptHook *s) {
+  me->preempt.changing = true;
+  if (s)
+    set_script_hook(L1, s);
+  else
+    set_base_hook(L1);
+  me->preempt.changing = false;
 }
 
 /* Makes L look up at its next instruction, also if it has a hook that counts
@@ -295,7 +301,7 @@ static TL_GIL void pass_on(lua_State *L, tl_thread *t, lua_Debug *ar) {
 static void one_shot(lua_State *L, lua_Debug *ar) {
   tl_thread *t = tl_self();
   if (L != t->preempt.armed) {
-    set_hook(L, push_record(L, L)); /* a stray: of a C module while armed */
+    set_hook(t, L, push_record(L, L)); /* a stray: of a C module while armed */
     lua_pop(L, 1);
   } else {
     if (t->kill_phase != TL_KILL_NONE && is_closing(L, t, ar)) return;
@@ -391,9 +397,7 @@ void tl_sethook(lua_State *L, lua_State *L1, int mask, int count) {
   lua_rawset(L, -3);
   tl_thread *me = tl_self(), *t = armed_by(L1);
   if (t) disarm(t);
-  me->preempt.changing = true;
-  set_hook(L1, s);
-  me->preempt.changing = false;
+  set_hook(me, L1, s);
   if (t && is_wanted(t)) arm(t);
   if (is_wanted(me)) arm(me);
   lua_settop(L, function - 1);

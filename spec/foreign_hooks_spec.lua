@@ -6,6 +6,7 @@ local threading = require("threading")
 local time = require("time")
 local cmodules = require("support.cmodules")
 local eventually = require("support.eventually")
+local going = require("support.going")
 local twin = require("support.twin")
 
 local hooks = cmodules.require("hooks")
@@ -73,15 +74,19 @@ function TestForeignHooks.testTheMainThreadGivesWay()
   end)
 end
 
+--- Interrupts the thread in its loop and asserts that it ends with the error.
+local function assert_ended_by(how, thread, text, what)
+  going(thread)
+  lu.assertTrue(thread[how](thread))
+  local ok, err = pcall(thread.result, thread, 60)
+  lu.assertFalse(ok, what)
+  lu.assertEquals(tostring(err), text, what)
+end
+
 function TestForeignHooks.testACancelReachesTheLoop()
   if SANITIZER == "thread" then lu.skip("hooks count, and one that is removed is gone") end
   each_loop(function(loop, what)
-    local thread = start(loop, never)
-    time.sleep(0.001)
-    lu.assertTrue(thread:cancel("enough"))
-    local ok, err = pcall(thread.result, thread, 60)
-    lu.assertFalse(ok, what)
-    lu.assertEquals(tostring(err), "threading.Cancelled: enough", what)
+    assert_ended_by("cancel", start(loop, never), "threading.Cancelled: cancelled", what)
   end)
 end
 
@@ -93,11 +98,7 @@ function TestForeignHooks.testAKillReachesTheLoop()
       limit = select(limit, ...)
       while time.monotonic() < limit do pcall(loop, ...) end
     end, hooks, time.monotonic, never, WORK, time.monotonic() + LIMIT):start()
-    time.sleep(0.001)
-    lu.assertTrue(thread:kill())
-    local ok, err = pcall(thread.result, thread, 60)
-    lu.assertFalse(ok, what)
-    lu.assertEquals(tostring(err), "threading.Killed: killed", what)
+    assert_ended_by("kill", thread, "threading.Killed: killed", what)
   end)
 end
 

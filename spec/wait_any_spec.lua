@@ -5,6 +5,7 @@ local queue = require("queue")
 local threading = require("threading")
 local time = require("time")
 local blocked = require("support.blocked")
+local program = require("support.program")
 
 local function spawn(f, ...) return threading.Thread(f, ...):start() end
 
@@ -155,6 +156,28 @@ function TestWaitAny.testTimesOutAndIsCancelledWithAConnection()
   waiter:cancel()
   lu.assertTrue(waiter:join(60))
   lu.assertErrorMsgContains("cancelled", waiter.result, waiter)
+end
+
+-- Without a descriptor to be woken by it says so, and lets the connection go.
+function TestWaitAny.testWithoutADescriptorForWaking()
+  local out, err, code = program.run({ "-c", 'ulimit -n 40; exec "$0" -e "$1"', program.path, [[
+    local errors, mp, threading = require("errors"), require("multiprocessing"),
+      require("threading")
+    local a, b = mp.Pipe()
+    local open = {}
+    repeat
+      local file = io.open("/dev/null")
+      open[#open + 1] = file
+    until not file
+    local ok, e = pcall(threading.wait_any, { a, threading.Event() }, 10)
+    for _, file in ipairs(open) do file:close() end
+    collectgarbage()
+    print(ok, errors.is(e, errors.OSError), e.code)
+    b:send_bytes("x")
+    print(threading.wait_any({ a, threading.Event() }, 10)[1] == a)
+    print(#threading.wait_any({ b, threading.Event() }, 0.01), pcall(a.close, a), pcall(b.close, b))
+  ]] }, { program = "sh", timeout = 60 })
+  lu.assertEquals({ out, err, code }, { "false\ttrue\tEMFILE\ntrue\n0\ttrue\ttrue\n", "", 0 })
 end
 
 function TestWaitAny.testAWriteOnlyConnectionCannotBeWaitedFor()

@@ -357,6 +357,29 @@ static void ready_tells_what_a_descriptor_has(void **state) {
   assert_int_equal(os_ready(-1, POLLIN), 0);             /* poll skips it */
 }
 
+static void poll_waits_for_one_of_several(void **state) {
+  (void)state;
+  int a = os_wakefd_open(), b = os_wakefd_open();
+  struct pollfd fds[2] = {{.fd = a, .events = POLLIN},
+                          {.fd = b, .events = POLLIN}};
+  int64_t begin = os_now();
+  assert_int_equal(os_poll_all(fds, 2, begin + 5 * MS), 0);
+  assert_true(os_now() >= begin + 5 * MS);
+  assert_int_equal(os_poll_all(fds, 2, 0), 0);
+  os_wakefd_set(b);
+  assert_int_equal(os_poll_all(fds, 2, OS_FOREVER), 1);
+  assert_int_equal(fds[0].revents, 0);
+  assert_int_equal(fds[1].revents, POLLIN);
+  assert_int_equal(os_poll(b, POLLIN, a, OS_FOREVER), POLLIN);
+  assert_int_equal(os_poll(a, POLLIN, b, OS_FOREVER), 0); /* woken */
+  assert_int_equal(os_poll(a, POLLIN, -1, 0), 0);
+  os_wakefd_set(a);
+  assert_int_equal(os_poll_all(fds, 2, OS_FOREVER), 2);
+  assert_int_equal(os_poll_all(NULL, SIZE_MAX, 0), -EINVAL);
+  os_close(a);
+  os_close(b);
+}
+
 static void closing_keeps_errno(void **state) {
   (void)state;
   errno = 77;
@@ -399,6 +422,7 @@ int main(void) {
       cmocka_unit_test(a_thread_is_bound_to_one_processor),
       cmocka_unit_test(a_wake_descriptor_is_set_and_cleared),
       cmocka_unit_test(ready_tells_what_a_descriptor_has),
+      cmocka_unit_test(poll_waits_for_one_of_several),
       cmocka_unit_test(closing_keeps_errno),
       cmocka_unit_test(timers_are_exact_in_threads_too),
   };

@@ -2,11 +2,10 @@
 -- off, a pcall loop goes on, a generator's variables are closed. Lua __close
 -- functions get 100 ms in all; those in C always complete.
 local errors = require("errors")
-local gil = require("gil")
 local lu = require("luaunit")
 local threading = require("threading")
 local time = require("time")
-local eventually = require("support.eventually")
+local going = require("support.going")
 
 local LONG = 60 -- seconds
 local WORK = (os.getenv("TIDELOCK_SANITIZER") or "") == "" and 1000 or 10
@@ -17,31 +16,13 @@ local function scope(close) return setmetatable({}, { __close = close }) end
 
 local TestKill = {}
 
---- What the thread has done: for how many seconds it ran, and how often it
--- gave the GIL up.
-local function work_of(t)
-  for _, counters in ipairs(gil.stats().threads) do
-    if counters.ident == t.ident then return counters.held_time, counters.voluntary_releases end
-  end
-end
-
---- Waits until the thread has been in its loop for 2 ms, or has begun to wait,
--- as no loop does before it says that it has started.
-local function get_going(t)
-  local before = work_of(t)
-  eventually(function()
-    local held, released = work_of(t)
-    return held > before + 0.002 or released > 0
-  end)
-end
-
 --- Runs f in a thread, waits until it is in its loop, ends it by the methods
 -- named, and returns how long its end took.
 local function ended(f, ...)
   local started = threading.Event()
   local t = threading.Thread { target = f, args = { started }, daemon = true }:start()
   lu.assertTrue(started:wait(LONG))
-  get_going(t)
+  going(t)
   local start = time.monotonic()
   for _, how in ipairs { ... } do
     t[how](t)

@@ -1,7 +1,7 @@
 --- Each of many threads that came back from outside at once looked and asked
 -- for the GIL again and again, and kept the one that had got it from the
 -- processors: 200 sleepers took many seconds and all of two processors, and at
--- the end of a program most of as many daemons were not ended in time.
+-- the end of a program most of 38 daemons were not ended in time.
 local lu = require("luaunit")
 local threading = require("threading")
 local time = require("time")
