@@ -123,8 +123,9 @@ bool tl_thread_cancel(tl_thread *t, const char *message) TL_GIL;
 void tl_thread_unwound(tl_thread *t) TL_GIL;
 
 /* Gives up the GIL around a call that may block and touches no Lua; 'what'
- * names it in reports. Keeps errno. The call ends early with EINTR when a
- * signal comes; tl_check afterwards runs what is pending. */
+ * names it in reports (NULL: it does not block). Keeps errno. The call ends
+ * early with EINTR when a signal comes; tl_check afterwards runs what is
+ * pending. */
 void tl_block_begin(tl_thread *t, const char *what) TL_GIL_LOSE;
 void tl_block_end(tl_thread *t) TL_GIL_GAIN;
 

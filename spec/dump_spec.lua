@@ -1,5 +1,6 @@
 --- threading.dump: behaviours 218 and 221, as far as they concern Lua code.
 local lu = require("luaunit")
+local gil = require("gil")
 local mp = require("multiprocessing")
 local threading = require("threading")
 local time = require("time")
@@ -113,6 +114,36 @@ function TestDump.testTellsForHowLong()
   sender:send_bytes("")
   threads[2]:cancel()
   for _, t in ipairs(threads) do lu.assertTrue(t:join(LONG)) end
+  receiver:close()
+  sender:close()
+end
+
+-- A thread that is to wait for a descriptor first looks, with the GIL given up,
+-- and may have to wait for the GIL after that: it is not blocked in a read yet.
+-- (It was: the time of the report began anew when the wait began.)
+function TestDump.testLookingIsNotBlocking()
+  local receiver, sender = mp.Pipe(false)
+  local interval = gil.switch_interval()
+  gil.policy("cpython")
+  gil.switch_interval(0.02)
+  for _ = 1, 20 do
+    local t = spawn("looks", function() receiver:recv_bytes() end)
+    local earliest, latest = -math.huge, math.huge -- when the wait began, by all reports
+    local stop = time.monotonic() + 0.06
+    repeat
+      local now = time.monotonic()
+      local seconds = section(dump(), t):match("blocked in read for (%d+%.%d+) s")
+      if seconds then
+        earliest = math.max(earliest, now - tonumber(seconds) - 0.0005)
+        latest = math.min(latest, time.monotonic() - tonumber(seconds) + 0.0005)
+      end
+    until now > stop
+    sender:send_bytes("")
+    lu.assertTrue(t:join(LONG))
+    lu.assertTrue(earliest <= latest)
+  end
+  gil.policy("fair")
+  gil.switch_interval(interval)
   receiver:close()
   sender:close()
 end
