@@ -124,7 +124,7 @@ function TestQueue.testTimeouts()
     lu.assertTrue(q:put(1, true, 0.05))
     lu.assertIs(select(2, q:put(2, true, 0.05)), queue.Full)
     local took = time.monotonic() - start
-    lu.assertTrue(took > 0.06 and took < 1, took)
+    lu.assertTrue(took > 0.06 and took < 5, took)
     lu.assertEquals(q:get(true, 0.05), 1)
   end)
 end

@@ -10,7 +10,7 @@ function TestTime.testSleepTakesItsTime()
   local start = time.monotonic()
   time.sleep(0.05)
   local took = time.monotonic() - start
-  lu.assertTrue(took >= 0.05 and took < 0.5, took)
+  lu.assertTrue(took >= 0.05 and took < 5, took)
 end
 
 function TestTime.testSleepReturnsNothing()
@@ -32,9 +32,9 @@ end
 function TestTime.testSleepLetsOthersRun()
   local start = time.monotonic()
   local threads = {}
-  for i = 1, 20 do threads[i] = threading.Thread(time.sleep, 0.05):start() end
+  for i = 1, 20 do threads[i] = threading.Thread(time.sleep, 0.3):start() end
   for _, thread in ipairs(threads) do thread:join() end
-  lu.assertTrue(time.monotonic() - start < 0.6)
+  lu.assertTrue(time.monotonic() - start < 4) -- not one after the other
 end
 
 -- 214: sleep(0) gives way to a thread that waits for the GIL
@@ -111,16 +111,16 @@ end
 function TestTime.testProcessorTimes()
   local function spin()
     local start = time.thread_time()
-    while time.thread_time() < start + 0.02 do end
+    while time.thread_time() < start + 0.2 do end
   end
   local mine, all = time.thread_time(), time.process_time()
   local thread = threading.Thread(spin):start()
   thread:join()
-  lu.assertTrue(time.process_time() - all >= 0.02)
-  lu.assertTrue(time.thread_time() - mine < 0.02)
+  lu.assertTrue(time.process_time() - all >= 0.2)
+  lu.assertTrue(time.thread_time() - mine < 0.2)
   local start = time.process_time()
-  time.sleep(0.05)
-  lu.assertTrue(time.process_time() - start < 0.04)
+  time.sleep(0.5)
+  lu.assertTrue(time.process_time() - start < 0.4)
 end
 
 return { TestTime = TestTime }
