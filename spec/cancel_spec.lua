@@ -5,6 +5,7 @@ local lu = require("luaunit")
 local threading = require("threading")
 local time = require("time")
 local blocked = require("support.blocked")
+local closing = require("support.closing")
 local eventually = require("support.eventually")
 local program = require("support.program")
 
@@ -338,23 +339,25 @@ function TestCancel.testACancelThenAKill()
 end
 
 function TestCancel.testAKilledThreadsCloseVariablesRun()
-  local started, order = threading.Event(), {}
-  local t = spawn(function()
-    local _a <close> = scope(function(_, err)
-      for _ = 1, 1000 do table.insert({}, err) end
-      table.insert(order, "a")
+  closing({ "b", "a" }, function()
+    local started, order = threading.Event(), {}
+    local t = spawn(function()
+      local _a <close> = scope(function(_, err)
+        for _ = 1, 1000 do table.insert({}, err) end
+        table.insert(order, "a")
+      end)
+      local _b <close> = scope(function()
+        pcall(error, "caught inside")
+        time.sleep(0.005)
+        table.insert(order, "b")
+      end)
+      spinner(started)()
     end)
-    local _b <close> = scope(function()
-      pcall(error, "caught inside")
-      time.sleep(0.005)
-      table.insert(order, "b")
-    end)
-    spinner(started)()
+    started:wait()
+    t:kill()
+    assert_ended(t, errors.Killed)
+    return order
   end)
-  started:wait()
-  t:kill()
-  assert_ended(t, errors.Killed)
-  lu.assertEquals(order, { "b", "a" })
 end
 
 function TestCancel.testAKilledThreadsLocksAreFree()
