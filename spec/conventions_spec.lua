@@ -8,6 +8,7 @@ local queue = require("queue")
 local threading = require("threading")
 local time = require("time")
 local blocked = require("support.blocked")
+local closing = require("support.closing")
 local program = require("support.program")
 
 local LONG = 60 -- seconds
@@ -335,84 +336,91 @@ function TestWaits.testEachOfThemWaitsBelowACFunction()
   end, WAITS, RAISING, ENDLESS)
 end
 
+-- A program with a daemon in each of the waits.
+local END_OF_EACH = [[
+  local mp, queue, threading, time = require("multiprocessing"), require("queue"),
+    require("threading"), require("time")
+  local child = mp.Process { daemon = true, target = function() time.sleep(1000) end }:start()
+  local lock, rlock, full = threading.Lock(), threading.RLock(), queue.Queue(1)
+  local condition, of_lock = threading.Condition(), threading.Condition(lock)
+  local barrier, main = threading.Barrier(2, nil, 1000), threading.main_thread()
+  local a, b = mp.Pipe()
+  local receiver, sender = mp.Pipe(false)
+  local name = os.tmpname()
+  os.execute(("rm %s; mkfifo %s"):format(name, name))
+  local fifo = io.open(name, "r+")
+  os.remove(name)
+  lock:acquire() rlock:acquire() full:put(1)
+  local daemon = threading.Thread { daemon = true, target = time.sleep, args = { 1000 } }:start()
+  local waits = {
+    function() lock:acquire() end,
+    function() rlock:acquire() end,
+    function() of_lock:acquire() end,
+    function() local _ <close> = lock:guard() end,
+    function() local _ <close> = rlock:guard() end,
+    function() local _ <close> = of_lock:guard() end,
+    function() lock:with(print) end,
+    function() rlock:with(print) end,
+    function() of_lock:with(print) end,
+    function() condition:with(condition.wait, condition) end,
+    function() condition:with(condition.wait_for, condition, function() end) end,
+    function() threading.Semaphore(0):acquire() end,
+    function() threading.BoundedSemaphore(0):acquire() end,
+    function() local _ <close> = threading.Semaphore(0):guard() end,
+    function() threading.Semaphore(0):with(print) end,
+    function() threading.Event():wait() end,
+    function() threading.Barrier(2):wait() end,
+    function() barrier:wait() end,
+    function() main:join() end,
+    function() main:result() end,
+    function() daemon:join() end,
+    function() daemon:result() end,
+    function() threading.wait_any { threading.Event() } end,
+    function() threading.wait_any { child } time.sleep(1000) end,
+    function() queue.Queue():get() end,
+    function() queue.Queue():get_many(2) end,
+    function() queue.SimpleQueue():get() end,
+    function() queue.SimpleQueue():get_many(2) end,
+    function() for _ in queue.Queue():iter() do end end,
+    function() full:put(2) end,
+    function() full:join() end,
+    function() child:join() time.sleep(1000) end,
+    function() a:recv_bytes() end,
+    function() a:recv_bytes() end,
+    function() threading.wait_any { a } end,
+    function() threading.wait_any { a, threading.Event() } end,
+    function() return receiver:poll(nil), sender end,
+    function() while true do a:send_bytes(("x"):rep(1 << 16)) end return b end,
+    function() fifo:read() end,
+    function() time.sleep(1000) end,
+  }
+  for _, wait in ipairs(waits) do
+    threading.Thread { daemon = true, target = function()
+      local _ <close> = setmetatable({}, { __close = function() io.write("closed ") end })
+      wait()
+      io.write("went on ")
+    end }:start()
+  end
+  repeat
+    time.sleep(0.001)
+    local report = {}
+    threading.dump { write = function(_, text) table.insert(report, text) end }
+    local _, blocked = table.concat(report):gsub(": blocked [io]n ", "")
+  until blocked == threading.active_count() - 1
+  print(child.pid, #waits, time.monotonic())]]
+
 --- The end of the interpreter ends what daemons wait for; their variables are
 --- closed, and the process that one of them joins is no more.
 function TestWaits.testTheEndOfTheProgramEndsEachOfThem()
-  local out, err, code = program.eval([[
-    local mp, queue, threading, time = require("multiprocessing"), require("queue"),
-      require("threading"), require("time")
-    local child = mp.Process { daemon = true, target = function() time.sleep(1000) end }:start()
-    local lock, rlock, full = threading.Lock(), threading.RLock(), queue.Queue(1)
-    local condition, of_lock = threading.Condition(), threading.Condition(lock)
-    local barrier, main = threading.Barrier(2, nil, 1000), threading.main_thread()
-    local a, b = mp.Pipe()
-    local receiver, sender = mp.Pipe(false)
-    local name = os.tmpname()
-    os.execute(("rm %s; mkfifo %s"):format(name, name))
-    local fifo = io.open(name, "r+")
-    os.remove(name)
-    lock:acquire() rlock:acquire() full:put(1)
-    local daemon = threading.Thread { daemon = true, target = time.sleep, args = { 1000 } }:start()
-    local waits = {
-      function() lock:acquire() end,
-      function() rlock:acquire() end,
-      function() of_lock:acquire() end,
-      function() local _ <close> = lock:guard() end,
-      function() local _ <close> = rlock:guard() end,
-      function() local _ <close> = of_lock:guard() end,
-      function() lock:with(print) end,
-      function() rlock:with(print) end,
-      function() of_lock:with(print) end,
-      function() condition:with(condition.wait, condition) end,
-      function() condition:with(condition.wait_for, condition, function() end) end,
-      function() threading.Semaphore(0):acquire() end,
-      function() threading.BoundedSemaphore(0):acquire() end,
-      function() local _ <close> = threading.Semaphore(0):guard() end,
-      function() threading.Semaphore(0):with(print) end,
-      function() threading.Event():wait() end,
-      function() threading.Barrier(2):wait() end,
-      function() barrier:wait() end,
-      function() main:join() end,
-      function() main:result() end,
-      function() daemon:join() end,
-      function() daemon:result() end,
-      function() threading.wait_any { threading.Event() } end,
-      function() threading.wait_any { child } time.sleep(1000) end,
-      function() queue.Queue():get() end,
-      function() queue.Queue():get_many(2) end,
-      function() queue.SimpleQueue():get() end,
-      function() queue.SimpleQueue():get_many(2) end,
-      function() for _ in queue.Queue():iter() do end end,
-      function() full:put(2) end,
-      function() full:join() end,
-      function() child:join() time.sleep(1000) end,
-      function() a:recv_bytes() end,
-      function() a:recv_bytes() end,
-      function() threading.wait_any { a } end,
-      function() threading.wait_any { a, threading.Event() } end,
-      function() return receiver:poll(nil), sender end,
-      function() while true do a:send_bytes(("x"):rep(1 << 16)) end return b end,
-      function() fifo:read() end,
-      function() time.sleep(1000) end,
-    }
-    for _, wait in ipairs(waits) do
-      threading.Thread { daemon = true, target = function()
-        local _ <close> = setmetatable({}, { __close = function() io.write("closed ") end })
-        wait()
-        io.write("went on ")
-      end }:start()
-    end
-    repeat
-      time.sleep(0.001)
-      local report = {}
-      threading.dump { write = function(_, text) table.insert(report, text) end }
-      local _, blocked = table.concat(report):gsub(": blocked [io]n ", "")
-    until blocked == threading.active_count() - 1
-    print(child.pid, #waits)]], { timeout = LONG })
-  lu.assertEquals({ err, code }, { "", 0 })
-  local pid, n, text = out:match("^(%d+)\t(%d+)\n(.*)$")
-  lu.assertEquals(text, ("closed "):rep(tonumber(n)))
-  lu.assertNil(lfs.attributes("/proc/" .. pid))
+  closing("", function()
+    local out, err, code = program.eval(END_OF_EACH, { timeout = LONG })
+    local stop = time.monotonic()
+    lu.assertEquals({ err, code }, { "", 0 })
+    local pid, n, start, text = out:match("^(%d+)\t(%d+)\t(%S+)\n(.*)$")
+    lu.assertNil(lfs.attributes("/proc/" .. pid))
+    local rest, closed = text:gsub("closed ", "")
+    return rest .. ("not closed "):rep(n - closed), stop - start
+  end, 1)
 end
 
 local TestConstructors = {}
