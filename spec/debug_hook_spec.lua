@@ -5,6 +5,7 @@ local threading = require("threading")
 local twin = require("support.twin")
 
 local LONG = 60 -- seconds
+local TURNS = os.getenv("TIDELOCK_SANITIZER") == "thread" and 10000 or 50000
 
 local function spawn(f, ...) return threading.Thread(f, ...):start() end
 
@@ -30,7 +31,8 @@ function TestDebugHook.testCallAndReturnEvents()
 end
 
 function TestDebugHook.testLineEvents()
-  twin([[
+  twin("local TURNS = " .. TURNS .. [[
+
     local lines = {}
     debug.sethook(function(event, line) table.insert(lines, event .. line) end, "l")
     for i = 1, 3 do
@@ -48,7 +50,7 @@ function TestDebugHook.testLineEvents()
     -- A long run: each event is there, however often the thread gave way.
     local n = 0
     debug.sethook(function() n = n + 1 end, "l")
-    for i = 1, 50000 do
+    for i = 1, TURNS do
       local x = i
     end
     debug.sethook()
@@ -56,19 +58,20 @@ function TestDebugHook.testLineEvents()
     n = 0
     debug.sethook(function(event) if event == "call" then n = n + 1 end end, "c")
     local function f() end
-    for _ = 1, 50000 do f() end
+    for _ = 1, TURNS do f() end
     debug.sethook()
     print(n)
     n = 0
     debug.sethook(function() n = n + 1 end, "r")
-    for _ = 1, 50000 do f() end
+    for _ = 1, TURNS do f() end
     debug.sethook()
     print(n)
   ]])
 end
 
 function TestDebugHook.testCountEvents()
-  twin([[
+  twin("local TURNS = " .. TURNS .. [[
+
     for _, count in ipairs { 1, 2, 7, 100, 999, 1000, 1001, 2500, 23457 } do
       local n, at = 0, {}
       local i = 0
@@ -76,7 +79,7 @@ function TestDebugHook.testCountEvents()
         n = n + 1
         if #at < 5 then table.insert(at, event .. i) end
       end, "", count)
-      while i < 50000 do i = i + 1 end
+      while i < TURNS do i = i + 1 end
       debug.sethook()
       print(count, n, table.concat(at, " "))
     end

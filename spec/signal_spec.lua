@@ -3,6 +3,9 @@
 local lu = require("luaunit")
 local program = require("support.program")
 
+-- TSan's runtime holds a signal back until the thread makes a call it knows.
+local HELD_BACK = os.getenv("TIDELOCK_SANITIZER") == "thread"
+
 local TestInterrupt, TestSignals = {}, {}
 
 local PRELUDE = [[
@@ -258,7 +261,7 @@ function TestInterrupt:testTwiceEndsTheWaitForACommand()
 end
 
 function TestInterrupt:testTwiceEndsAProgramThatIsStuckInC()
-  if os.getenv("TIDELOCK_SANITIZER") == "thread" then return end -- it holds signals back
+  if HELD_BACK then lu.skip("the signal is held back") end
   local _, err, code = run_script([[ready()
     string.find(("a"):rep(1 << 16), ("a-"):rep(20) .. "b")]],
     "await 1; kill -INT $pid; delivered; while kill -INT $pid; do sleep 0.1; done")
@@ -368,6 +371,7 @@ end
 
 -- 218, 221
 function TestSignals:testQuitWritesAReport()
+  if HELD_BACK then lu.skip("the signal is held back") end
   local out, err, code = run_script([[
     local lock = threading.Lock()
     lock:acquire()
@@ -401,6 +405,7 @@ end
 -- 218: a request that comes while a thread holds the GIL in one long C call is
 -- answered after it.
 function TestSignals:testQuitDuringALongCCallOfAnother()
+  if HELD_BACK then lu.skip("the signal is held back") end
   local out, err, code = run_script([[
     local done
     threading.Thread{name = "matcher", target = function()
