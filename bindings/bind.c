@@ -151,6 +151,43 @@ int bind_within(lua_State *L, int status, lua_KContext ctx) {
   return within(L, LUA_OK, ctx);
 }
 
+/* Goes on in wait_for after a call: of the predicate, with ctx telling
+ * whether it was the last one, or of wait_once. Each wait is a call of its
+ * own, so that a thread's C stack does not grow with the wake-ups. On the stack
+ * are the condition, pred, the deadline, wait_once. */
+enum { TESTED, TESTED_LAST, WAITED };
+
+static TL_GIL int waiting_for(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  for (;;) {
+    if (ctx != WAITED) {
+      if (lua_toboolean(L, -1) || ctx == TESTED_LAST) return 1;
+      lua_settop(L, 4);
+      lua_pushvalue(L, 4);
+      lua_pushvalue(L, 1);
+      lua_pushvalue(L, 3);
+      ctx = WAITED;
+      lua_callk(L, 2, 1, ctx, waiting_for);
+    } else {
+      ctx = lua_toboolean(L, -1) ? TESTED : TESTED_LAST;
+      lua_settop(L, 4);
+      lua_pushvalue(L, 2);
+      lua_callk(L, 0, 1, ctx, waiting_for);
+    }
+  }
+}
+
+int bind_wait_for(lua_State *L, lua_CFunction wait_once) {
+  int64_t deadline = bind_deadline(L, 3);
+  lua_settop(L, 2);
+  lua_pushinteger(L, deadline);
+  lua_pushcfunction(L, wait_once);
+  lua_KContext ctx = deadline == 0 ? TESTED_LAST : TESTED;
+  lua_pushvalue(L, 2);
+  lua_callk(L, 0, 1, ctx, waiting_for);
+  return waiting_for(L, LUA_OK, ctx);
+}
+
 /* The place of the string at 'key' in 'names', -1 if it is not there. */
 static TL_GIL int find_name(lua_State *L, int key, const char *const *names) {
   if (lua_type(L, key) != LUA_TSTRING) return -1;

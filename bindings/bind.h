@@ -56,6 +56,12 @@ bool bind_woken(lua_State *L) TL_GIL;
 int bind_guarded(lua_State *L, int status, lua_KContext ctx) TL_GIL;
 int bind_within(lua_State *L, int status, lua_KContext ctx) TL_GIL;
 
+/* condition:wait_for(pred [, timeout]), with the condition checked and its lock
+ * held: the rest of the method. 'wait_once' is called with the condition and
+ * a deadline as an integer; it raises if the lock is not held, waits once, and
+ * returns whether it was notified. */
+int bind_wait_for(lua_State *L, lua_CFunction wait_once) TL_GIL;
+
 /* An option table at 'arg' (a table without __call) is replaced by the values
  * of its fields, in the order of 'names' (NULL ends them); an unknown field
  * is an argument error. Anything else stays. True if it was one. */
@@ -79,6 +85,9 @@ bool bind_iscallable(lua_State *L, int idx) TL_GIL;
 static inline tl_thread *bind_thread(void) {
   return tl_self();
 }
+
+/* Pushes a table of the globals as they were when bind_openall was done. */
+void bind_pushbaseline(lua_State *L) TL_GIL;
 
 /* What this module's "tidelock.NAME" and short name load: all C modules and
  * Lua modules of this library. Adds the searchers to package.searchers and

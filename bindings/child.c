@@ -29,8 +29,8 @@ static TL_GIL reaper *get_reaper(lua_State *L) {
   return r;
 }
 
-static void free_child(tl_child *c) {
-  os_child_forget(&c->os);
+void tl_child_free(tl_child *c) {
+  if (c) os_child_forget(&c->os);
   free(c);
 }
 
@@ -40,7 +40,7 @@ static TL_GIL void reap_ended(reaper *r) {
     int status;
     if (os_child_poll(&c->os, &status)) {
       *p = c->next;
-      free_child(c);
+      tl_child_free(c);
     } else {
       p = &c->next;
     }
@@ -53,7 +53,7 @@ static TL_GIL int reaper_gc(lua_State *L) {
   while (r->left) {
     tl_child *c = r->left;
     r->left = c->next;
-    free_child(c);
+    tl_child_free(c);
   }
   return 0;
 }
@@ -74,13 +74,24 @@ void tl_child_reap(lua_State *L) {
   if (tl_unlikely(r->left != NULL)) reap_ended(r);
 }
 
+tl_child *tl_child_place(lua_State *L) {
+  tl_child *c = malloc(sizeof *c);
+  if (c) *c = (tl_child){.reaper = get_reaper(L)};
+  return c;
+}
+
+void tl_child_leave(tl_child *place, os_child *os) {
+  place->os = *os;
+  *os = (os_child){0};
+  tl_child_drop(place);
+}
+
 tl_child *tl_child_shell(lua_State *L, const char *command, const int fds[3],
                          int *err) {
   tl_child_reap(L);
-  tl_child *c = malloc(sizeof *c);
+  tl_child *c = tl_child_place(L);
   *err = ENOMEM;
   if (!c) return NULL;
-  *c = (tl_child){.reaper = get_reaper(L)};
   *err = -os_child_shell(&c->os, command, fds, tl_runtime_sigmask());
   if (*err == 0) return c;
   free(c);
@@ -152,7 +163,7 @@ int tl_child_wait(lua_State *L, tl_child *c, bool patient) {
   } else {
     wait_end(L, t, c, &status, patient);
   }
-  free_child(c);
+  tl_child_free(c);
   return status;
 }
 

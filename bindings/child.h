@@ -35,6 +35,13 @@ static inline TL_GIL bool tl_closes_alone(lua_State *L) {
 /* Leaves it to the reaper: never blocks or raises. */
 void tl_child_drop(tl_child *c) TL_GIL;
 
+/* A place with the reaper for a child that is known otherwise (handle.h), so
+ * that leaving it there needs no memory; NULL without memory. It ends in
+ * tl_child_leave, which takes the child with its pidfd, or in tl_child_free. */
+tl_child *tl_child_place(lua_State *L) TL_GIL;
+void tl_child_leave(tl_child *place, os_child *os) TL_GIL;
+void tl_child_free(tl_child *place) TL_GIL; /* NULL: nothing */
+
 /* Reaps those left to the reaper that have ended. */
 void tl_child_reap(lua_State *L) TL_GIL;
 

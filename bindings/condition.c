@@ -20,10 +20,14 @@ static TL_GIL Condition *check_condition(lua_State *L) {
   return bind_checkself(L, CONDITION);
 }
 
-static TL_GIL Condition *check_held(lua_State *L, const char *what) {
-  Condition *c = check_condition(L);
+static TL_GIL void require_held(lua_State *L, Condition *c, const char *what) {
   if (!lock_held(c->lock))
     luaL_error(L, "cannot %s on a Condition without holding its lock", what);
+}
+
+static TL_GIL Condition *check_held(lua_State *L, const char *what) {
+  Condition *c = check_condition(L);
+  require_held(L, c, what);
   return c;
 }
 
@@ -101,49 +105,21 @@ static TL_GIL int condition_wait(lua_State *L) {
   return wait_until(L, c, deadline);
 }
 
-/* One wait of wait_for: (condition, deadline). */
+/* One wait of wait_for: (condition, deadline). The predicate may have released
+ * the lock. */
 static TL_GIL int wait_once(lua_State *L) {
+  Condition *c = lua_touserdata(L, 1);
   int64_t deadline = lua_tointeger(L, 2);
-  return wait_until(L, lua_touserdata(L, 1), deadline);
-}
-
-/* Goes on in wait_for after a call: of the predicate, with ctx telling
- * whether it was the last one, or of wait_once. Each wait is a call of its
- * own, so that a thread's C stack does not grow with the wake-ups. */
-enum { TESTED, TESTED_LAST, WAITED };
-
-static TL_GIL int waiting_for(lua_State *L, int status, lua_KContext ctx) {
-  (void)status;
-  for (;;) {
-    if (ctx != WAITED) {
-      if (lua_toboolean(L, -1) || ctx == TESTED_LAST) return 1;
-      check_held(L, "wait"); /* the predicate may have released it */
-      lua_settop(L, 3);
-      lua_pushcfunction(L, wait_once);
-      lua_pushvalue(L, 1);
-      lua_pushvalue(L, 3);
-      ctx = WAITED;
-      lua_callk(L, 2, 1, ctx, waiting_for);
-    } else {
-      ctx = lua_toboolean(L, -1) ? TESTED : TESTED_LAST;
-      lua_settop(L, 3);
-      lua_pushvalue(L, 2);
-      lua_callk(L, 0, 1, ctx, waiting_for);
-    }
-  }
+  require_held(L, c, "wait");
+  return wait_until(L, c, deadline);
 }
 
 static TL_GIL int condition_wait_for(lua_State *L) {
-  check_condition(L);
+  Condition *c = check_condition(L);
   bind_checkcallable(L, 2);
-  int64_t deadline = bind_deadline(L, 3);
-  check_held(L, "wait");
-  lua_settop(L, 2);
-  lua_pushinteger(L, deadline);
-  lua_KContext ctx = deadline == 0 ? TESTED_LAST : TESTED;
-  lua_pushvalue(L, 2);
-  lua_callk(L, 0, 1, ctx, waiting_for);
-  return waiting_for(L, LUA_OK, ctx);
+  bind_deadline(L, 3);
+  require_held(L, c, "wait");
+  return bind_wait_for(L, wait_once);
 }
 
 static TL_GIL int condition_notify(lua_State *L) {

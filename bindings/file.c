@@ -2,6 +2,7 @@
 #include "file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio_ext.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -166,7 +167,7 @@ static TL_GIL tl_files *open_files(lua_State *L) {
   tl_child_open(L);
   open_companions(L);
   tl_files *all = lua_newuserdatauv(L, sizeof *all, 1);
-  *all = (tl_files){0};
+  *all = (tl_files){.has_stdin = fcntl(STDIN_FILENO, F_GETFD) >= 0};
   lua_rawsetp(L, LUA_REGISTRYINDEX, &files_key);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &files_key);
   all->out = tl_file_new(L);
@@ -251,6 +252,28 @@ static TL_GIL void after_fork(lua_State *L, int child) {
     f->out.n = f->late.n = 0;
     if (!f->lost && __fpending(f->stream.f) > 0) __fpurge(f->stream.f);
   }
+}
+
+/* Whatever was read ahead is the parent's, too. */
+static TL_GIL void empty_input(lua_State *L, tl_file *file) {
+  tl_bytes_free(L, &file->in);
+  file->in_at = 0;
+  if (!file->lost) __fpurge(stdin);
+  int fd = open("/dev/null", O_RDONLY);
+  if (fd < 0) return;
+  if (fd != fileno(stdin)) {
+    dup2(fd, fileno(stdin));
+    os_close(fd);
+  }
+  file->kind = TL_FILE_DEVICE;
+}
+
+/* Where the program was started without, the number is something else's. */
+void tl_files_nostdin(lua_State *L) {
+  const tl_files *all = tl_files_get(L);
+  if (!all->has_stdin && fcntl(fileno(stdin), F_GETFD) >= 0) return;
+  for (tl_file *f = all->first; f; f = f->next)
+    if (f->stream.f == stdin && f->stream.closef) empty_input(L, f);
 }
 
 static const tl_fork_hooks fork_hooks = {before_fork, after_fork};

@@ -56,6 +56,7 @@ extern const char tl_file_mark;
 typedef struct tl_files {
   tl_file *first;  /* GIL */
   tl_file *out;    /* const: the file of C's stdout */
+  bool has_stdin;  /* const: its descriptor was open when this was made */
   int exit_status; /* GIL: what os.exit on another thread asked for */
 } tl_files;
 
@@ -125,6 +126,10 @@ void tl_file_settle(tl_file *file) TL_GIL;
  * been run, nothing was read, try again. Raises as file:read does. */
 int tl_file_read(lua_State *L, tl_file *file, int first, int n) TL_GIL;
 
+/* Reads once from a pipe, what is there, for later reads to return. Bytes, 0 at
+ * the end, or negative errno; -EAGAIN only if its descriptor does not block. */
+ssize_t tl_file_fetch(lua_State *L, tl_file *file) TL_GIL;
+
 /* The usual cases without waiting: a line or a count of bytes, as the format at
  * 'arg' says (none: a line), that stdio's buffer already holds. Pushes it and
  * returns true, or false. The file is not busy. */
@@ -138,6 +143,10 @@ int tl_file_flush_now(lua_State *L, tl_file *file, bool wait) TL_GIL;
 
 /* The same for all files that nobody is inside of. */
 void tl_files_flush(lua_State *L, bool wait) TL_GIL;
+
+/* Standard input is empty from now on, and its descriptor /dev/null, for this
+ * process and those it starts; unless it was closed. */
+void tl_files_nostdin(lua_State *L) TL_GIL;
 
 /* Enlarges b by n bytes; false: no memory. Runs no finalizer. */
 bool tl_bytes_reserve(lua_State *L, tl_bytes *b, size_t n) TL_GIL;

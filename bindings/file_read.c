@@ -412,6 +412,17 @@ int tl_file_read(lua_State *L, tl_file *file, int first, int n) {
   }
 }
 
+ssize_t tl_file_fetch(lua_State *L, tl_file *file) {
+  reading r = {.L = L, .file = file, .f = file->stream.f};
+  size_t n = available(r.f);
+  if (n > 0) return take(&r, n) ? (ssize_t)n : -ENOMEM;
+  tl_bytes *in = &file->in;
+  if (!tl_bytes_reserve(L, in, LARGE)) return -ENOMEM;
+  ssize_t got = read(fileno(r.f), in->p + in->n, LARGE);
+  if (got > 0) in->n += (size_t)got;
+  return got < 0 ? -errno : got;
+}
+
 /* How many of the n bytes at p the format at 'arg' takes, and how many of those
  * are returned; 0: not a case for here. */
 static TL_GIL size_t quick_size(lua_State *L, int arg, const char *p, size_t n,

@@ -14,11 +14,22 @@
 
 static const luaL_Reg c_modules[] = {
     {"_arguments", luaopen_tl_arguments},
+    {"_classes", luaopen_tl_classes},
     {"_connection", luaopen_tl_connection},
+    {"_listener", luaopen_tl_listener},
+    {"_descriptor", luaopen_tl_descriptor},
+    {"_managers", luaopen_tl_managers},
     {"_multiprocessing", luaopen_tl_process},
+    {"_pool", luaopen_tl_pool},
+    {"_queues", luaopen_tl_queues},
+    {"_subprocess", luaopen_tl_subprocess},
+    {"_synchronize", luaopen_tl_synchronize},
+    {"_shared_memory", luaopen_tl_shared_memory},
+    {"_sharedctypes", luaopen_tl_sharedctypes},
     {"_threading", luaopen_tl_threading},
     {"errors", luaopen_tl_errors},
     {"gil", luaopen_tl_gil},
+    {"pickle", luaopen_tl_pickle},
     {"queue", luaopen_tl_queue},
     {"time", luaopen_tl_time},
     {NULL, NULL},
@@ -36,23 +47,28 @@ static const struct tl_lua_module *find_lua(const char *name) {
   return NULL;
 }
 
-/* Pushes the function that makes module 'name', which exists. */
+/* Pushes the function that makes module 'name', which exists. Upvalue: Lua's
+ * loadlib. */
 static TL_GIL void push_opener(lua_State *L, const char *name) {
   lua_CFunction open = find_c(name);
   if (open) {
     lua_pushcfunction(L, open);
     return;
   }
+  if (tl_somodule_exists(name)) {
+    tl_somodule_open(L, name, lua_upvalueindex(1));
+    return;
+  }
   const struct tl_lua_module *m = find_lua(name);
   const char *path = luaL_gsub(L, name, ".", "/");
   path = lua_pushfstring(L, "@tidelock/%s.lua", path);
-  if (luaL_loadbufferx(L, (const char *)m->data, m->size, path, "t") != LUA_OK)
+  if (luaL_loadbufferx(L, (const char *)m->data, m->size, path, "b") != LUA_OK)
     lua_error(L);
 }
 
-/* The loader that require calls with a name and the full name. Of several
- * threads that load a module at once the first to finish decides what its
- * table is. */
+/* The loader that require calls with a name and the full name. Upvalue: Lua's
+ * loadlib. Of several threads that load a module at once the first to finish
+ * decides what its table is. */
 static TL_GIL int load_module(lua_State *L) {
   const char *full = luaL_checkstring(L, 2);
   lua_settop(L, 2);
@@ -68,8 +84,16 @@ static TL_GIL int load_module(lua_State *L) {
   return 1;
 }
 
-static TL_GIL int found(lua_State *L, const char *name) {
-  lua_pushcfunction(L, load_module);
+/* What a searcher returns for the module 'name' if there is one; nothing if
+ * not. Upvalue: Lua's loadlib. */
+static TL_GIL int find_module(lua_State *L, const char *name) {
+  if (tl_somodule_exists(name)) {
+    if (!tl_somodule_find(L, name)) return 1;
+  } else if (!find_c(name) && !find_lua(name)) {
+    return 0;
+  }
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushcclosure(L, load_module, 1);
   lua_pushfstring(L, PREFIX "%s", name);
   return 2;
 }
@@ -79,7 +103,8 @@ static TL_GIL int search_full(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   if (strncmp(name, PREFIX, strlen(PREFIX)) != 0) return 0;
   name += strlen(PREFIX);
-  if (find_c(name) || find_lua(name)) return found(L, name);
+  int n = find_module(L, name);
+  if (n > 0) return n;
   lua_pushfstring(L, "no module '%s' in this build of tidelock", name);
   return 1;
 }
@@ -87,8 +112,14 @@ static TL_GIL int search_full(lua_State *L) {
 /* The last one: NAME. What begins with an underscore has no short name. */
 static TL_GIL int search_short(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
-  if (name[0] == '_' || !(find_c(name) || find_lua(name))) return 0;
-  return found(L, name);
+  return name[0] == '_' ? 0 : find_module(L, name);
+}
+
+/* Pushes a searcher that has Lua's loadlib, as it is at the start, for a script
+ * may replace it. The table "package" is at idx. */
+static TL_GIL void push_searcher(lua_State *L, lua_CFunction f, int idx) {
+  lua_getfield(L, idx, "loadlib");
+  lua_pushcclosure(L, f, 1);
 }
 
 /* Lua's searchers are: preload, Lua, C, C by the root's name. */
@@ -102,11 +133,29 @@ static TL_GIL void add_searchers(lua_State *L) {
     if (i > 2) tl_cmodules_wrap(L);
     lua_rawseti(L, -2, i + 1);
   }
-  lua_pushcfunction(L, search_full);
+  push_searcher(L, search_full, -2);
   lua_rawseti(L, -2, 2);
-  lua_pushcfunction(L, search_short);
+  push_searcher(L, search_short, -2);
   lua_rawseti(L, -2, n + 2);
   lua_pop(L, 3);
+}
+
+static const char baseline_key; /* registry: a copy of the globals */
+
+void bind_pushbaseline(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &baseline_key);
+}
+
+static TL_GIL void keep_baseline(lua_State *L) {
+  lua_newtable(L);
+  lua_pushglobaltable(L);
+  for (lua_pushnil(L); lua_next(L, -2);) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, -5);
+  }
+  lua_pop(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &baseline_key);
 }
 
 void bind_openall(lua_State *L) {
@@ -119,4 +168,5 @@ void bind_openall(lua_State *L) {
     lua_pushcfunction(L, replacements[i]);
     lua_call(L, 0, 0);
   }
+  keep_baseline(L);
 }

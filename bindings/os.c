@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "file.h"
+#include "ipc/party.h"
 #include "modules.h"
 
 /* SIGINT stays what it is: Ctrl-C reaches the child as well, and the interrupt
@@ -29,11 +30,20 @@ static TL_GIL int os_execute(lua_State *L) {
   return tl_child_result(L, status);
 }
 
+/* The parent's state is never closed: that would run what is the parent's. */
+static TL_GIL _Noreturn void leave_fork(lua_State *L, int status) {
+  tl_files_flush(L, true);
+  fflush(NULL); /* the files of C modules */
+  _exit(status);
+}
+
 /* Nothing may interrupt the end, or look for the interpreter after it. A thread
  * that cannot be ended may be inside stdout. */
 static TL_UNCHECKED _Noreturn void end_process(lua_State *L, int status) {
   tl_interp *in = tl_interp_of(L);
   tl_interp_join(L);
+  tl_interp_leave(L, status);
+  if (in->forked) leave_fork(L, status);
   signal(SIGINT, SIG_DFL);
   signal(SIGQUIT, SIG_DFL);
   if (tl_interp_close(in)) exit(status);
@@ -65,11 +75,10 @@ static TL_GIL int get_status(lua_State *L) {
 static TL_GIL int os_exit(lua_State *L) {
   int status = get_status(L);
   tl_interp *in = tl_interp_of(L);
-  if (in->forked) {
-    tl_files_flush(L, true);
-    _exit(status);
-  }
   if (!lua_toboolean(L, 2)) {
+    tl_interp_leave(L, status);
+    ipc_leave_all();
+    if (in->forked) leave_fork(L, status);
     tl_files_flush(L, true);
     exit(status);
   }

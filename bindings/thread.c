@@ -342,7 +342,8 @@ static const luaL_Reg functions[] = {
 
 static bool is_ready(lua_State *L, int idx) TL_GIL;
 static bool is_ready(lua_State *L, int idx) {
-  return ((Thread *)lua_touserdata(L, idx))->t->state == TL_THREAD_FINISHED;
+  const Thread *th = lua_touserdata(L, idx);
+  return th->t == NULL || th->t->state == TL_THREAD_FINISHED;
 }
 
 static tl_waitq *queue_of(lua_State *L, int idx) TL_GIL;

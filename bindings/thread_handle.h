@@ -31,9 +31,12 @@ typedef struct Thread {
   thread_result_kind result; /* GIL: set by the thread before it finishes */
 } Thread;
 
-/* Argument 1 of a method. */
+/* Argument 1 of a method. A finalizer may come across a handle that has been
+ * finalized before. */
 static inline TL_GIL Thread *thread_check(lua_State *L) {
-  return bind_checkself(L, THREAD);
+  Thread *th = bind_checkself(L, THREAD);
+  if (tl_unlikely(th->t == NULL)) luaL_error(L, "the thread was collected");
+  return th;
 }
 
 /* Pushes the handle of a thread that has started. The main thread gets one

@@ -6,6 +6,8 @@
  * ready only in between is not seen. */
 #include "waitable.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 
 #include "modules.h"
@@ -22,6 +24,48 @@ void waitable_register(lua_State *L, const char *name, const tl_waitable *w) {
   lua_pop(L, 1);
 }
 
+/* --- descriptors -------------------------------------------------------- */
+
+static TL_GIL bool descriptor_ready(lua_State *L, int idx) {
+  return os_ready((int)lua_tointeger(L, idx), POLLIN) != 0;
+}
+
+static TL_GIL int descriptor_hold(lua_State *L, int idx) {
+  return (int)lua_tointeger(L, idx);
+}
+
+static TL_GIL void descriptor_let_go(lua_State *L, int idx) {
+  (void)L, (void)idx;
+}
+
+static const tl_waitable descriptor = {.ready = descriptor_ready,
+                                       .hold = descriptor_hold,
+                                       .let_go = descriptor_let_go};
+
+/* The integer on the top, which must be an open descriptor. */
+static TL_GIL const tl_waitable *check_descriptor(lua_State *L) {
+  lua_Integer fd = lua_tointeger(L, -1);
+  if (fd < 0 || fd > INT_MAX || fcntl((int)fd, F_GETFD) < 0)
+    tl_error_os(L, EBADF, lua_pushfstring(L, "descriptor %I", fd));
+  return &descriptor;
+}
+
+/* Replaces the object on the top by what its method fileno returns. */
+static TL_GIL bool has_descriptor(lua_State *L) {
+  int type = lua_type(L, -1);
+  if (type == LUA_TUSERDATA && luaL_getmetafield(L, -1, "__index") != LUA_TNIL)
+    lua_pop(L, 1);
+  else if (type != LUA_TTABLE)
+    return false;
+  lua_getfield(L, -1, "fileno");
+  if (!bind_iscallable(L, -1)) return lua_pop(L, 1), false;
+  lua_insert(L, -2);
+  lua_call(L, 1, 1);
+  return lua_isinteger(L, -1);
+}
+
+/* --- the objects -------------------------------------------------------- */
+
 /* The object on the top as a waitable; one that names another is replaced by
  * it. 'i' is its place in the list. */
 static TL_GIL const tl_waitable *resolve(lua_State *L, lua_Integer i) {
@@ -31,6 +75,8 @@ static TL_GIL const tl_waitable *resolve(lua_State *L, lua_Integer i) {
     lua_call(L, 1, 1);
     type = luaL_getmetafield(L, -1, "__waitable");
   }
+  if (type == LUA_TNIL && (lua_isinteger(L, -1) || has_descriptor(L)))
+    return check_descriptor(L);
   if (type != LUA_TLIGHTUSERDATA)
     luaL_argerror(L, 1,
                   lua_pushfstring(L, "object %I cannot be waited for", i));

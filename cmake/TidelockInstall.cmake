@@ -1,5 +1,5 @@
-# What is installed: program, library, headers, the stubs that editors read,
-# and the package files for CMake and pkg-config.
+# What is installed: program, library, headers, the stubs that editors read
+# (modules/ installs its own), and the package files for CMake and pkg-config.
 include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/tidelock)

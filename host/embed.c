@@ -14,6 +14,10 @@ int tl_init(void) {
   return tl_runtime_init();
 }
 
+void tl_allow_fork(int allow) {
+  tl_runtime_allow_fork(allow != 0);
+}
+
 TL_UNCHECKED tl_interp *tl_open(void) {
   return tl_interp_open();
 }
@@ -60,6 +64,10 @@ TL_UNCHECKED void tl_unlock(lua_State *L) {
 TL_UNCHECKED void tl_lock(lua_State *L) {
   (void)L;
   tl_block_end(tl_self());
+}
+
+TL_UNCHECKED void tl_safepoint(lua_State *L) {
+  tl_check(L);
 }
 
 TL_UNCHECKED int tl_readline_fd(lua_State *L, int fd) {

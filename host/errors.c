@@ -12,6 +12,10 @@
 #include <string.h>
 
 static const char classes_key, parent_key, class_key, instances_key;
+static const char short_key;   /* in a class of ours: its short name */
+static const char ordinal_key; /* in another: which of those of its name */
+static const char known_key;   /* registry: name, NUL, ordinal to such a class;
+                                  weak values */
 
 /* Each class below its parent; module: the part of the name before the dot. */
 static const struct {
@@ -37,6 +41,8 @@ static const struct {
     {"BrokenInterpreterPool", "BrokenExecutor", "futures",
      "the pool is broken"},
     {"WorkerLost", "Error", "multiprocessing", "the worker died"},
+    {"CalledProcessError", "Error", "subprocess", "the command failed"},
+    {"TimeoutExpired", "TimeoutError", "subprocess", "timed out"},
     {"AuthenticationError", "Error", NULL, "authentication failed"},
     {"BufferTooShort", "Error", NULL, "buffer too short"},
     {"PicklingError", "Error", "pickle", "cannot pickle"},
@@ -52,8 +58,7 @@ static const struct {
     {"SSLError", "RequestException", "requests", "TLS error"},
 };
 
-/* Pushes the class of the value at idx, or nil. */
-static TL_GIL void push_class_of(lua_State *L, int idx) {
+void tl_error_pushclassof(lua_State *L, int idx) {
   idx = lua_absindex(L, idx);
   if (lua_istable(L, idx) && lua_getmetatable(L, idx)) {
     lua_rawgetp(L, -1, &class_key);
@@ -75,7 +80,8 @@ static TL_GIL int error_tostring(lua_State *L) {
   return 1;
 }
 
-void tl_error_newclass(lua_State *L, const char *name, int parent) {
+/* Makes a class and pushes it: one of ours, or one that is known yet to be. */
+static TL_GIL void new_class(lua_State *L, const char *name, int parent) {
   if (parent) parent = lua_absindex(L, parent);
   lua_createtable(L, 0, 4); /* the class */
   lua_pushstring(L, name);
@@ -95,6 +101,8 @@ void tl_error_newclass(lua_State *L, const char *name, int parent) {
   lua_setfield(L, -2, "__name");
   lua_pushvalue(L, -2);
   lua_rawsetp(L, -2, &class_key);
+  lua_pushstring(L, name);
+  lua_rawsetp(L, -2, &short_key);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, -3, &instances_key);
   lua_createtable(L, 0, 3);
@@ -112,6 +120,109 @@ void tl_error_newclass(lua_State *L, const char *name, int parent) {
   lua_pop(L, 1);
 }
 
+/* Pushes the table of the classes that are not ours. */
+static TL_GIL void push_known(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &known_key) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &known_key);
+}
+
+/* Pushes the key of the class with the name at idx. */
+static TL_GIL void push_key(lua_State *L, int name, lua_Integer ordinal) {
+  lua_pushvalue(L, name);
+  lua_pushlstring(L, "", 1);
+  lua_pushinteger(L, ordinal);
+  lua_concat(L, 3);
+}
+
+/* The class on the top becomes known. 'name' is an absolute index. */
+static TL_GIL void make_known(lua_State *L, int name, lua_Integer ordinal) {
+  push_known(L);
+  push_key(L, name, ordinal);
+  lua_pushvalue(L, -3);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+  lua_pushinteger(L, ordinal);
+  lua_rawsetp(L, -2, &ordinal_key);
+}
+
+void tl_error_newclass(lua_State *L, const char *name, int parent) {
+  luaL_checkstack(L, 10, NULL);
+  if (parent) parent = lua_absindex(L, parent);
+  lua_pushstring(L, name);
+  int at = lua_gettop(L);
+  lua_Integer ordinal = 1;
+  for (; tl_error_findclass(L, at, ordinal); ordinal++)
+    lua_pop(L, 1);
+  new_class(L, name, parent);
+  make_known(L, at, ordinal);
+  lua_remove(L, at);
+}
+
+bool tl_error_findclass(lua_State *L, int name, lua_Integer ordinal) {
+  name = lua_absindex(L, name);
+  if (ordinal == 0) {
+    tl_error_pushclasses(L);
+    lua_pushvalue(L, name);
+  } else {
+    push_known(L);
+    push_key(L, name, ordinal);
+  }
+  int type = lua_rawget(L, -2);
+  lua_remove(L, -2);
+  if (type != LUA_TNIL) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+void tl_error_remake(lua_State *L, lua_Integer ordinal) {
+  int name = lua_absindex(L, -2);
+  new_class(L, lua_tostring(L, name), name + 1);
+  make_known(L, name, ordinal);
+  lua_replace(L, name);
+  lua_settop(L, name);
+}
+
+lua_Integer tl_error_pushname(lua_State *L, int class) {
+  class = lua_absindex(L, class);
+  if (lua_rawgetp(L, class, &short_key) == LUA_TSTRING) return 0;
+  lua_rawgetp(L, class, &instances_key); /* 'name' may have been changed */
+  lua_rawgetp(L, -1, &short_key);
+  lua_replace(L, -3);
+  lua_rawgetp(L, class, &ordinal_key);
+  lua_Integer ordinal = lua_tointeger(L, -1);
+  lua_pop(L, 2);
+  return ordinal;
+}
+
+tl_error_kind tl_error_what(lua_State *L) {
+  tl_error_kind kind = TL_ERROR_NOT;
+  if (lua_rawgetp(L, -1, &class_key) == LUA_TTABLE) {
+    lua_rawgetp(L, -1, &instances_key);
+    if (lua_rawequal(L, -1, -3)) kind = TL_ERROR_INSTANCE;
+    lua_pop(L, 1);
+    if (lua_rawequal(L, -1, -3)) kind = TL_ERROR_CLASS;
+  }
+  lua_pop(L, 1);
+  return kind;
+}
+
+void tl_error_pushparent(lua_State *L, int class) {
+  lua_rawgetp(L, class, &parent_key);
+}
+
+void tl_error_setclass(lua_State *L) {
+  lua_rawgetp(L, -1, &instances_key);
+  lua_remove(L, -2);
+  lua_setmetatable(L, -2);
+}
+
 void tl_errors_open(lua_State *L) {
   lua_newtable(L);
   for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
@@ -124,9 +235,11 @@ void tl_errors_open(lua_State *L) {
       lua_pushfstring(L, "%s.%s", classes[i].module, classes[i].name);
     else
       lua_pushstring(L, classes[i].name);
-    tl_error_newclass(L, lua_tostring(L, -1), parent);
+    new_class(L, lua_tostring(L, -1), parent);
     lua_pushstring(L, classes[i].message);
     lua_setfield(L, -2, "message");
+    lua_pushstring(L, classes[i].name);
+    lua_rawsetp(L, -2, &short_key);
     lua_setfield(L, parent ? -4 : -3, classes[i].name);
     lua_pop(L, parent ? 2 : 1);
   }
@@ -203,7 +316,7 @@ int tl_error_os(lua_State *L, int err, const char *what) {
 
 bool tl_error_isclass(lua_State *L, int idx, int class) {
   class = lua_absindex(L, class);
-  push_class_of(L, idx);
+  tl_error_pushclassof(L, idx);
   while (lua_istable(L, -1)) {
     if (lua_rawequal(L, -1, class)) {
       lua_pop(L, 1);
@@ -226,7 +339,7 @@ bool tl_error_is(lua_State *L, int idx, const char *name) {
 }
 
 bool tl_error_isvalue(lua_State *L, int idx) {
-  push_class_of(L, idx);
+  tl_error_pushclassof(L, idx);
   bool is = lua_istable(L, -1);
   lua_pop(L, 1);
   return is;

@@ -36,6 +36,35 @@ bool tl_error_isvalue(lua_State *L, int idx) TL_GIL;
 /* Makes a class and pushes it: errors.class. 'parent' is an index or 0. */
 void tl_error_newclass(lua_State *L, const char *name, int parent) TL_GIL;
 
+/* What a table is by its metatable, which is on the top, above it. */
+typedef enum tl_error_kind {
+  TL_ERROR_NOT,
+  TL_ERROR_INSTANCE,
+  TL_ERROR_CLASS
+} tl_error_kind;
+tl_error_kind tl_error_what(lua_State *L) TL_GIL;
+
+/* The name under which a class travels to another process, and back. Pushes
+ * the name and returns its ordinal: 0 for a class of ours, whose name is the
+ * short one; else which one it is of those of that name. */
+lua_Integer tl_error_pushname(lua_State *L, int class) TL_GIL;
+
+/* Pushes the class that has them; false with nothing pushed if there is none
+ * (any more). 'name' is the index of a string. */
+bool tl_error_findclass(lua_State *L, int name, lua_Integer ordinal) TL_GIL;
+
+/* Pops name and parent and pushes a class that gets the ordinal. */
+void tl_error_remake(lua_State *L, lua_Integer ordinal) TL_GIL;
+
+/* Pushes the class of the error value at idx, or nil; the parent of a class, or
+ * nil. */
+void tl_error_pushclassof(lua_State *L, int idx) TL_GIL;
+void tl_error_pushparent(lua_State *L, int class) TL_GIL;
+
+/* Makes the table below the class on the top, which is popped, an error of it.
+ */
+void tl_error_setclass(lua_State *L) TL_GIL;
+
 /* The symbol of an errno, as "ENOENT". */
 const char *tl_errno_name(int err);
 

@@ -376,10 +376,13 @@ int64_t tl_gil_asked_for(const tl_member *m) {
   return os_now() - atomic_load(&m->asked_at);
 }
 
+bool tl_gil_has_waiters(const tl_gil *g) {
+  return atomic_load(&g->holder) & WAITERS;
+}
+
 bool tl_gil_gives_way(tl_gil *g, const tl_member *m) {
   if (!is_fair(g)) return true;
-  return (atomic_load(&g->holder) & WAITERS) &&
-         os_now() - m->acquired_at > STAY;
+  return tl_gil_has_waiters(g) && os_now() - m->acquired_at > STAY;
 }
 
 /* Members that wake each other in turn are quicker if they look once more

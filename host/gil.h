@@ -104,6 +104,9 @@ void tl_gil_release(tl_gil *g, tl_member *m) TL_GIL_LOSE;
  * hands meanwhile. */
 bool tl_gil_yield(tl_gil *g, tl_member *m) TL_GIL;
 
+/* Whether others wait for the lock; a hint. */
+bool tl_gil_has_waiters(const tl_gil *g);
+
 /* For how long the holder has been asked to give way, in ns; 0: it is not. */
 int64_t tl_gil_asked_for(const tl_member *m) TL_GIL;
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "errors.h"
+#include "ipc/party.h"
 #include "preempt.h"
 #include "warn.h"
 
@@ -113,6 +114,22 @@ static TL_GIL void run_atexit(lua_State *L) {
   lua_pop(L, 1);
 }
 
+static const char leave_key; /* registry: a function */
+
+void tl_interp_atleave(lua_State *L) {
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &leave_key);
+}
+
+void tl_interp_leave(lua_State *L, int code) {
+  int top = lua_gettop(L);
+  if (lua_checkstack(L, LUA_MINSTACK) &&
+      lua_rawgetp(L, LUA_REGISTRYINDEX, &leave_key) == LUA_TFUNCTION) {
+    lua_pushinteger(L, code);
+    lua_pcall(L, 1, 0, 0);
+  }
+  lua_settop(L, top);
+}
+
 void tl_interp_join(lua_State *L) {
   tl_interp *in = tl_interp_of(L);
   in->ended.what = "threads to end";
@@ -121,6 +138,7 @@ void tl_interp_join(lua_State *L) {
     tl_check(L);
   }
   run_atexit(L);
+  ipc_leave_all();
 }
 
 /* Interrupts all other threads, and waits until the deadline for their end. */

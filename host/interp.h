@@ -52,6 +52,12 @@ void tl_interp_join(lua_State *L) TL_GIL;
  * last one added first. */
 void tl_interp_atexit(lua_State *L) TL_GIL;
 
+/* Pops a function; tl_interp_leave calls it with the exit code. It is for what
+ * is to be done whichever way the process ends by itself: after tl_interp_join,
+ * or by os.exit. What it raises is dropped. */
+void tl_interp_atleave(lua_State *L) TL_GIL;
+void tl_interp_leave(lua_State *L, int code) TL_GIL;
+
 static inline tl_interp *tl_interp_of(lua_State *L) {
   return *(tl_interp **)lua_getextraspace(L);
 }

@@ -365,16 +365,20 @@ static void on_quit(int signal) {
   tl_request_dump(interp);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 /* A thread's C stack is full: Lua's own limits do not count what C modules
- * take of it. Says so, and lets the fault happen again. */
+ * take of it. Says so, and lets the fault happen again; a signal that was sent
+ * does not, so it is raised. */
 static void on_fault(int signal, siginfo_t *info, void *context) {
-  (void)signal, (void)context;
+  (void)context;
+  if (info->si_code <= 0) raise(signal);
   const char *name = tl_overflowed(info->si_addr);
   if (name == NULL) return;
   write_error("C stack overflow in thread ");
   write_error(name);
   write_error(" (threading.stack_size gives new threads more)\n");
 }
+#endif
 
 /* Ctrl-C makes a blocking call of the main thread return, the report does
  * not. */
@@ -402,6 +406,7 @@ int main(int argc, char **argv) {
   program p = {.argc = argc, .argv = argv, .name = "lua"};
   if (argc > 0 && argv[0][0] != '\0') p.name = argv[0];
   int failed = tl_init();
+  tl_allow_fork(1);
   interp = failed ? NULL : tl_open();
   if (interp == NULL) {
     fprintf(stderr, "%s: cannot create state: %s\n", p.name,

@@ -130,6 +130,67 @@ void os_word_wake(atomic_uint *word) {
   futex(word, FUTEX_WAKE, INT_MAX, NULL);
 }
 
+/* Absent from the C library; of the kernel's headers since 5.16. */
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+struct two_words {
+  struct one_word {
+    uint64_t value, address;
+    uint32_t flags, reserved;
+  } shared, own;
+};
+
+/* Sleeps on two words; -ENOSYS: the kernel cannot, or is not allowed to. */
+static int wait_two(const struct two_words *words, int64_t deadline) {
+  struct timespec t, *limit = NULL;
+  if (deadline != OS_FOREVER) {
+    t = to_timespec(deadline < 0 ? 0 : deadline);
+    limit = &t;
+  }
+  if (syscall(SYS_futex_waitv, words, 2, 0, limit, CLOCK_MONOTONIC) >= 0)
+    return 0;
+  return errno == EPERM ? -ENOSYS : -errno;
+}
+
+/* Sleeps on a word of shared memory alone. */
+static int wait_shared(atomic_uint *word, unsigned seen, int64_t deadline) {
+  struct timespec t, *limit = NULL;
+  if (deadline != OS_FOREVER) {
+    t = to_timespec(deadline < 0 ? 0 : deadline);
+    limit = &t;
+  }
+  long result = syscall(SYS_futex, word, FUTEX_WAIT_BITSET, seen, limit, NULL,
+                        FUTEX_BITSET_MATCH_ANY);
+  return result == 0 ? 0 : -errno;
+}
+
+bool os_words_wait(atomic_uint *shared, unsigned seen, atomic_uint *own,
+                   unsigned own_seen, int64_t deadline) {
+  static atomic_bool cannot; /* const once true: the kernel's, so everyone's */
+  const uint32_t size_32 = 2, private = FUTEX_PRIVATE_FLAG;
+  check_none_held();
+  if (!own) return wait_shared(shared, seen, deadline) != -ETIMEDOUT;
+  if (!atomic_load_explicit(&cannot, memory_order_relaxed)) {
+    struct two_words words = {
+        .shared = {seen, (uintptr_t)shared, size_32, 0},
+        .own = {own_seen, (uintptr_t)own, size_32 | private, 0}};
+    int err = wait_two(&words, deadline);
+    if (err != -ENOSYS) return err != -ETIMEDOUT;
+    atomic_store(&cannot, true);
+  }
+  if (atomic_load(own) != own_seen) return true;
+  int64_t nap = os_now() + OS_WORDS_NAP;
+  bool whole = deadline <= nap;
+  int err = wait_shared(shared, seen, whole ? deadline : nap);
+  return !whole || err != -ETIMEDOUT;
+}
+
+int os_shared_wake(atomic_uint *word, int n) {
+  long woken = syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0);
+  return woken > 0 ? (int)woken : 0;
+}
+
 int os_cpu_count(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);

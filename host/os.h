@@ -52,6 +52,14 @@ bool os_mutex_trylock(os_mutex *m); /* true: taken */
 bool os_word_wait(atomic_uint *word, unsigned seen, int64_t deadline) TL_NO_GIL;
 void os_word_wake(atomic_uint *word); /* all that sleep on it */
 
+/* The same for a word in memory that processes share; the sleep ends also when
+ * *own, a word of this process's (NULL: none), is not 'own_seen'. Where the
+ * kernel cannot sleep on two words (before 5.16) it ends after OS_WORDS_NAP. */
+#define OS_WORDS_NAP 50000000 /* ns */
+bool os_words_wait(atomic_uint *shared, unsigned seen, atomic_uint *own,
+                   unsigned own_seen, int64_t deadline) TL_NO_GIL;
+int os_shared_wake(atomic_uint *word, int n); /* returns how many woke */
+
 /* How many processors this process may use, at least 1. */
 int os_cpu_count(void);
 int os_cpu_current(void); /* the one this thread is on now; -1 unknown */

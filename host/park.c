@@ -259,6 +259,38 @@ int tl_wait_fd(lua_State *L, int fd, short events, int64_t deadline,
   return tl_is_pending(t) ? -EINTR : 0;
 }
 
+/* Something is pending, and tl_check does it now. In the __close of a killed
+ * thread it does not. */
+static TL_GIL bool is_due(lua_State *L, tl_thread *t, unsigned pending) {
+  return pending != 0 && ((pending & TL_PEND_CALLS) || tl_would_raise(L, t));
+}
+
+/* Interrupts need not wake the private word: each also sends its thread, which
+ * is blocked, a signal, and a signal that comes before the sleep finds the word
+ * changed. */
+int tl_wait_word(lua_State *L, atomic_uint *word, unsigned seen,
+                 int64_t deadline, const char *what) {
+  tl_thread *t = tl_self();
+  if (tl_in_finalizer(L)) return luaL_error(L, "cannot wait in a finalizer");
+  unsigned pending = atomic_load(&t->pending);
+  if (is_due(L, t, pending)) return -EINTR;
+  if (has_passed(deadline)) return 0;
+  int64_t limit = limit_of(t, deadline);
+  tl_block_begin(t, what);
+  bool in_time = os_words_wait(word, seen, &t->pending, pending, limit);
+  tl_block_end(t);
+  if (is_due(L, t, atomic_load(&t->pending))) return -EINTR;
+  return in_time ? 1 : 0;
+}
+
+void tl_sleep_word(atomic_uint *word, unsigned seen, int64_t deadline,
+                   const char *what) {
+  tl_thread *t = tl_self();
+  tl_block_begin(t, what);
+  os_words_wait(word, seen, NULL, 0, deadline);
+  tl_block_end(t);
+}
+
 void tl_park_forget(tl_thread *t) {
   for (int i = 0; t->waiting && i < t->waiting_count; i++)
     unlink_waiter(&t->waiting[i]);

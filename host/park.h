@@ -109,6 +109,17 @@ int tl_sleep(lua_State *L, int64_t deadline, lua_KContext ctx, lua_KFunction k)
 int tl_wait_fd(lua_State *L, int fd, short events, int64_t deadline,
                const char *what) TL_GIL;
 
+/* Waits until 'word', in memory that processes share, is not 'seen', or it is
+ * woken, once; 'what' is for reports, as "mp lock". Returns 1: look again; 0
+ * when the deadline passed; -EINTR: something is pending, call tl_check. */
+int tl_wait_word(lua_State *L, atomic_uint *word, unsigned seen,
+                 int64_t deadline, const char *what) TL_GIL;
+
+/* The same, but for the word or the deadline nothing ends it but a signal, and
+ * it does not raise. */
+void tl_sleep_word(atomic_uint *word, unsigned seen, int64_t deadline,
+                   const char *what) TL_GIL;
+
 /* In the child of a fork: t is gone, and with it what it waited on. */
 void tl_park_forget(tl_thread *t) TL_GIL;
 

@@ -8,6 +8,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "annot.h"
@@ -19,13 +20,34 @@ typedef struct os_child {
   int pidfd;    /* readable once it has ended; -1: the kernel has none */
 } os_child;
 
-/* Starts 'path' with the arguments, and the environment 'env' (NULL: this
- * process's). fds[0..2] become its standard streams; -1 shares this process's.
- * Every descriptor without close-on-exec is inherited as well. */
-int os_child_start(os_child *c, const char *path, char *const argv[],
-                   char *const env[], const int fds[3], const sigset_t *mask);
+/* How a program is started. What is left out (zero) is as in this process. */
+typedef struct os_child_options {
+  const char *path;     /* the program */
+  bool search;          /* 'path' without a slash is looked for in the child's
+                           PATH, as execvp does */
+  char *const *argv;    /* NULL ends it */
+  char *const *env;     /* "NAME=value", NULL ends it; NULL: this process's */
+  const char *cwd;      /* its folder, against which 'path' is taken as well */
+  const int *fds;       /* three: its standard streams; -1 or NULL: this
+                           process's. They may be 0..2 in any order. */
+  const sigset_t *mask; /* its signal mask; never NULL */
+  bool close_fds;       /* it has no other descriptors but those of 'keep'.
+                           Otherwise it has all without close-on-exec */
+  const int *keep;      /* those above 2 are kept under their numbers, with
+                           close-on-exec or without; ascending, no doubles */
+  size_t keep_count;
+  bool new_session; /* setsid */
+  bool new_group;   /* setpgid to 'group'; 0: a group of its own */
+  pid_t group;
+} os_child_options;
 
-/* The same for a command line of the shell. */
+/* Starts a program. Returns when it has been executed or could not be: then
+ * negative errno, which may be that of any step (-ENOENT: the program or the
+ * folder), and no process is left. May block as long as the program's folder is
+ * slow to answer. */
+int os_child_start(os_child *c, const os_child_options *o);
+
+/* Starts a command line of the shell with these streams. */
 int os_child_shell(os_child *c, const char *command, const int fds[3],
                    const sigset_t *mask);
 bool os_child_has_shell(void);

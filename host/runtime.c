@@ -15,6 +15,7 @@ static struct {
   bool open;     /* mu */
   const tl_fork_hooks *forks[FORK_HOOKS]; /* const once counted */
   atomic_int fork_count;                  /* set under mu */
+  atomic_bool fork_allowed;               /* set by any thread */
 } runtime = {.mu = PTHREAD_MUTEX_INITIALIZER};
 
 static int open_once(void) {
@@ -34,6 +35,14 @@ int tl_runtime_init(void) {
 
 const sigset_t *tl_runtime_sigmask(void) {
   return &runtime.mask;
+}
+
+void tl_runtime_allow_fork(bool allow) {
+  atomic_store(&runtime.fork_allowed, allow);
+}
+
+bool tl_runtime_forks(void) {
+  return atomic_load(&runtime.fork_allowed);
 }
 
 void tl_runtime_atfork(const tl_fork_hooks *hooks) {
@@ -72,7 +81,6 @@ pid_t tl_runtime_fork(lua_State *L) {
   if (pid == 0) {
     tl_gil_after_fork(&me->interp->gil, &me->member);
     tl_threads_after_fork(me);
-    os_timer_exact();
     pthread_sigmask(SIG_SETMASK, &runtime.mask, NULL);
   } else {
     tl_gil_forked(&me->interp->gil);

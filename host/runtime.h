@@ -25,6 +25,11 @@ typedef struct tl_fork_hooks {
   void (*after)(lua_State *L, int child);
 } tl_fork_hooks;
 pid_t tl_runtime_fork(lua_State *L) TL_GIL;
+
+/* Whether the program allows that; at first not. From any thread. */
+void tl_runtime_allow_fork(bool allow);
+bool tl_runtime_forks(void);
+
 void tl_runtime_atfork(const tl_fork_hooks *hooks); /* at most 4 of them */
 
 #endif

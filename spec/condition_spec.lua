@@ -5,6 +5,11 @@ local time = require("time")
 local blocked = require("support.blocked")
 local bunch = require("support.bunch")
 
+-- What is tested, and how dump() begins its names: of threading, unless
+-- multiprocessing_condition_spec.lua says otherwise.
+local _, sync, on = ...
+sync, on = sync or threading, on or ""
+
 local function spawn(f, ...) return threading.Thread(f, ...):start() end
 local function elsewhere(f, ...) return spawn(f, ...):result(60) end
 
@@ -18,7 +23,7 @@ local function waiters(cond, n, woken)
       if woken then table.insert(woken, i) end
       return notified
     end)
-    blocked("condition", threads[i])
+    blocked(on .. "condition", threads[i])
   end
   return threads
 end
@@ -27,7 +32,7 @@ local TestCondition = {}
 
 -- 14
 function TestCondition.testOwnsARecursiveLockByDefault()
-  local cond = threading.Condition()
+  local cond = sync.Condition()
   lu.assertTrue(cond:acquire())
   lu.assertTrue(cond:acquire(false))
   local function try()
@@ -45,8 +50,8 @@ end
 
 -- 14: acquire is the lock's own.
 function TestCondition.testAcquireMayBeBounded()
-  for what, lock in pairs({ lock = threading.Lock(), rlock = threading.RLock() }) do
-    local cond, taken, go = threading.Condition(lock), threading.Event(), threading.Event()
+  for what, lock in pairs({ lock = sync.Lock(), rlock = sync.RLock() }) do
+    local cond, taken, go = sync.Condition(lock), threading.Event(), threading.Event()
     local owner = spawn(function()
       local held <close> = cond:guard()
       taken:set()
@@ -64,7 +69,7 @@ function TestCondition.testAcquireMayBeBounded()
       if got then cond:release() end
       return got
     end)
-    blocked(what, waiter)
+    blocked(on .. what, waiter)
     go:set()
     lu.assertTrue(waiter:result(60))
     owner:join()
@@ -77,16 +82,16 @@ end
 
 -- 14
 function TestCondition.testTakesOptions()
-  local lock = threading.Lock()
-  local cond <close> = threading.Condition({ lock = lock }):guard()
+  local lock = sync.Lock()
+  local cond <close> = sync.Condition({ lock = lock }):guard()
   lu.assertTrue(lock:locked())
-  lu.assertStrContains(tostring(threading.Condition({})), "RLock")
+  lu.assertStrContains(tostring(sync.Condition({})), "RLock")
   lu.assertStrContains(tostring(cond), "Lock")
 end
 
 function TestCondition.testScopesGoThroughToTheLock()
-  for _, lock in ipairs({ threading.Lock(), threading.RLock() }) do
-    local cond = threading.Condition(lock)
+  for _, lock in ipairs({ sync.Lock(), sync.RLock() }) do
+    local cond = sync.Condition(lock)
     do
       local held <close> = cond:guard()
       lu.assertIs(held, cond)
@@ -104,8 +109,8 @@ end
 
 -- 14
 function TestCondition.testTwoMayShareOneLock()
-  local lock = threading.Lock()
-  local full, empty = threading.Condition(lock), threading.Condition(lock)
+  local lock = sync.Lock()
+  local full, empty = sync.Condition(lock), sync.Condition(lock)
   local item, seen = nil, {}
   local consumer = spawn(function()
     for _ = 1, 200 do
@@ -129,8 +134,8 @@ end
 
 function TestCondition.testKeepsItsLockAlive()
   local weak = setmetatable({}, { __mode = "v" })
-  weak.lock = threading.Lock()
-  local cond = threading.Condition(weak.lock)
+  weak.lock = sync.Lock()
+  local cond = sync.Condition(weak.lock)
   collectgarbage()
   lu.assertNotNil(weak.lock)
   cond:acquire()
@@ -139,8 +144,8 @@ end
 
 -- 15
 function TestCondition.testNeedsTheLock()
-  for _, lock in ipairs({ threading.Lock(), threading.RLock() }) do
-    local cond = threading.Condition(lock)
+  for _, lock in ipairs({ sync.Lock(), sync.RLock() }) do
+    local cond = sync.Condition(lock)
     lu.assertErrorMsgContains("without holding its lock", cond.wait, cond)
     lu.assertErrorMsgContains("without holding its lock", cond.wait, cond, 0)
     lu.assertErrorMsgContains("without holding its lock", cond.wait_for, cond, print)
@@ -148,7 +153,7 @@ function TestCondition.testNeedsTheLock()
     lu.assertErrorMsgContains("without holding its lock", cond.notify_all, cond)
     lu.assertFalse(lock:locked())
   end
-  local cond = threading.Condition()
+  local cond = sync.Condition()
   cond:acquire()
   local ok, message = elsewhere(function() return pcall(cond.notify, cond) end)
   lu.assertFalse(ok)
@@ -157,11 +162,11 @@ function TestCondition.testNeedsTheLock()
 end
 
 function TestCondition.testWrongArguments()
-  lu.assertErrorMsgContains("bad argument #1", threading.Condition, 1)
-  lu.assertErrorMsgContains("bad argument #1", threading.Condition, { lock = 1 })
-  lu.assertErrorMsgContains("unknown option 'look'", threading.Condition, { look = 1 })
-  lu.assertErrorMsgContains("bad argument #1", threading.Condition, threading.Event())
-  local cond = threading.Condition()
+  lu.assertErrorMsgContains("bad argument #1", sync.Condition, 1)
+  lu.assertErrorMsgContains("bad argument #1", sync.Condition, { lock = 1 })
+  lu.assertErrorMsgContains("unknown option 'look'", sync.Condition, { look = 1 })
+  lu.assertErrorMsgContains("bad argument #1", sync.Condition, threading.Event())
+  local cond = sync.Condition()
   local held <close> = cond:guard()
   local function wrong(method, message, ...)
     lu.assertErrorMsgContains(message, cond[method], cond, ...)
@@ -180,12 +185,12 @@ function TestCondition.testWrongArguments()
   wrong("acquire", "bad argument #3", true, -3)
   wrong("acquire", "bad argument #3", false, 1)
   wrong("with", "bad argument #2")
-  lu.assertErrorMsgContains("bad argument #1", cond.wait, threading.Lock())
+  lu.assertErrorMsgContains("bad argument #1", cond.wait, sync.Lock())
 end
 
 -- 16
 function TestCondition.testWaitRestoresTheDepth()
-  local cond = threading.Condition()
+  local cond = sync.Condition()
   for _ = 1, 3 do cond:acquire() end
   lu.assertFalse(cond:wait(0)) -- times out
   lu.assertStrContains(tostring(cond), "count=3")
@@ -205,8 +210,8 @@ end
 
 -- 16
 function TestCondition.testACancelledWaitHoldsTheLockAgain()
-  for _, lock in ipairs({ threading.Lock(), threading.RLock() }) do
-    local cond = threading.Condition(lock)
+  for _, lock in ipairs({ sync.Lock(), sync.RLock() }) do
+    local cond = sync.Condition(lock)
     local waiter = spawn(function()
       cond:acquire()
       local ok, err = pcall(cond.wait, cond)
@@ -214,10 +219,10 @@ function TestCondition.testACancelledWaitHoldsTheLockAgain()
       cond:release()
       return ok, tostring(err), held
     end)
-    blocked("condition", waiter)
+    blocked(on .. "condition", waiter)
     lock:acquire()
     waiter:cancel()
-    blocked("r?lock", waiter) -- it does not go on without the lock
+    blocked(on .. "r?lock", waiter) -- it does not go on without the lock
     lock:release()
     local ok, err, held = waiter:result(60)
     lu.assertFalse(ok)
@@ -229,7 +234,7 @@ end
 
 -- 17
 function TestCondition.testNotifyWakesExactlyNLongestFirst()
-  local cond, woken = threading.Condition(), {}
+  local cond, woken = sync.Condition(), {}
   local threads = waiters(cond, 6, woken)
   local function notify(n)
     local held <close> = cond:guard()
@@ -252,7 +257,7 @@ end
 
 -- 17
 function TestCondition.testNotifyAllWakesAll()
-  local cond = threading.Condition()
+  local cond = sync.Condition()
   local threads = waiters(cond, 5)
   cond:with(function() cond:notify_all() end)
   for _, thread in ipairs(threads) do lu.assertTrue(thread:result(60)) end
@@ -260,7 +265,7 @@ end
 
 -- 17
 function TestCondition.testANotificationIsNotRemembered()
-  local cond = threading.Condition()
+  local cond = sync.Condition()
   local held <close> = cond:guard()
   cond:notify(5)
   cond:notify_all()
@@ -269,7 +274,7 @@ end
 
 -- 18
 function TestCondition.testWaitTimesOutInTime()
-  local cond = threading.Condition()
+  local cond = sync.Condition()
   local held <close> = cond:guard()
   local start = time.monotonic()
   lu.assertFalse(cond:wait(0.05))
@@ -279,7 +284,7 @@ end
 
 -- 18
 function TestCondition.testNoWakeUpWithoutNotification()
-  local cond = threading.Condition()
+  local cond = sync.Condition()
   local threads = waiters(cond, 3)
   for _ = 1, 20 do
     cond:acquire()
@@ -292,12 +297,12 @@ end
 
 -- 19
 function TestCondition.testATimedOutWaiterDoesNotEatANotification()
-  local cond = threading.Condition()
+  local cond = sync.Condition()
   local impatient = spawn(function()
     local held <close> = cond:guard()
     return cond:wait(0.5)
   end)
-  blocked("condition", impatient)
+  blocked(on .. "condition", impatient)
   local patient = waiters(cond, 1)[1]
   lu.assertFalse(impatient:result(60))
   cond:with(function() cond:notify() end)
@@ -306,15 +311,15 @@ end
 
 -- 19
 function TestCondition.testATimedOutWaiterThatStillWantsTheLockIsNotNotified()
-  local cond = threading.Condition()
+  local cond = sync.Condition()
   local impatient = spawn(function()
     local held <close> = cond:guard()
     return cond:wait(0.5)
   end)
-  blocked("condition", impatient)
+  blocked(on .. "condition", impatient)
   local patient = waiters(cond, 1)[1]
   cond:acquire()
-  blocked("rlock", impatient) -- timed out, waits for the lock
+  blocked(on .. "rlock", impatient) -- timed out, waits for the lock
   cond:notify()
   cond:release()
   lu.assertFalse(impatient:result(60))
@@ -323,12 +328,12 @@ end
 
 -- 20
 function TestCondition.testWaitForReturnsThePredicatesLastValue()
-  local cond, value = threading.Condition(), nil
+  local cond, value = sync.Condition(), nil
   local waiter = spawn(function()
     local held <close> = cond:guard()
     return cond:wait_for(function() return value end, 60)
   end)
-  blocked("condition", waiter)
+  blocked(on .. "condition", waiter)
   for _ = 1, 3 do cond:with(function() cond:notify() end) end
   cond:with(function()
     value = "there"
@@ -343,7 +348,7 @@ end
 
 -- 20
 function TestCondition.testWaitForBoundsTheTotalTime()
-  local cond, over, tests = threading.Condition(), false, 0
+  local cond, over, tests = sync.Condition(), false, 0
   local notifier = spawn(function()
     while not over do
       cond:with(function() cond:notify_all() end)
@@ -367,7 +372,7 @@ end
 
 -- 20: many wake-ups do not use up the C stack.
 function TestCondition.testWaitForManyWakeUps()
-  local cond, turn, last = threading.Condition(), 0, 20000
+  local cond, turn, last = sync.Condition(), 0, 20000
   local waiter = spawn(function()
     local held <close> = cond:guard()
     local tests = 0
@@ -391,7 +396,7 @@ end
 
 -- 20
 function TestCondition.testThePredicateHasTheLock()
-  local cond = threading.Condition(threading.Lock())
+  local cond = sync.Condition(sync.Lock())
   local held <close> = cond:guard()
   local function others()
     return elsewhere(function() return cond:acquire(false) end)
@@ -402,7 +407,7 @@ end
 
 -- 20
 function TestCondition.testAnErrorInThePredicateGoesOn()
-  local cond = threading.Condition()
+  local cond = sync.Condition()
   cond:acquire()
   lu.assertErrorMsgEquals("pred", cond.wait_for, cond, function() error("pred", 0) end)
   lu.assertStrContains(tostring(cond), "count=1")
@@ -412,7 +417,7 @@ function TestCondition.testAnErrorInThePredicateGoesOn()
 end
 
 function TestCondition.testThePredicateMayYield()
-  local cond = threading.Condition()
+  local cond = sync.Condition()
   local co = coroutine.wrap(function()
     local held <close> = cond:guard()
     return cond:wait_for(function() return coroutine.yield("asked") end)
@@ -423,16 +428,16 @@ end
 
 -- 21
 function TestCondition.testANotifiedThreadWaitsForTheLock()
-  local cond, released = threading.Condition(), false
+  local cond, released = sync.Condition(), false
   local waiter = spawn(function()
     local held <close> = cond:guard()
     cond:wait(60)
     return released
   end)
-  blocked("condition", waiter)
+  blocked(on .. "condition", waiter)
   cond:acquire()
   cond:notify()
-  blocked("rlock", waiter)
+  blocked(on .. "rlock", waiter)
   released = true
   cond:release()
   lu.assertTrue(waiter:result(60))
@@ -441,7 +446,7 @@ end
 -- A waiter that is notified and cancelled at once was notified: its wait
 -- returns, and the cancel is raised after it.
 function TestCondition.testACancelDoesNotTakeANotificationAway()
-  local cond = threading.Condition()
+  local cond = sync.Condition()
   for _ = 1, 50 do
     local waiter = spawn(function()
       local raised_in_wait = false
@@ -453,7 +458,7 @@ function TestCondition.testACancelDoesNotTakeANotificationAway()
       cond:release()
       return ok, raised_in_wait
     end)
-    blocked("condition", waiter)
+    blocked(on .. "condition", waiter)
     cond:acquire()
     cond:notify()
     waiter:cancel()
@@ -465,7 +470,7 @@ function TestCondition.testACancelDoesNotTakeANotificationAway()
 end
 
 function TestCondition.testTurnsOfManyThreads()
-  local cond, turn, n, rounds = threading.Condition(threading.Lock()), 1, 4, 100
+  local cond, turn, n, rounds = sync.Condition(sync.Lock()), 1, 4, 100
   local _, errors = bunch(n, function(i)
     for _ = 1, rounds do
       local held <close> = cond:guard()
@@ -479,10 +484,10 @@ function TestCondition.testTurnsOfManyThreads()
 end
 
 function TestCondition.testTostring()
-  lu.assertEquals(tostring(threading.Condition()), "<Condition <RLock unlocked> waiters=0>")
-  local lock = threading.Lock()
+  lu.assertEquals(tostring(sync.Condition()), "<Condition <RLock unlocked> waiters=0>")
+  local lock = sync.Lock()
   lock:acquire()
-  lu.assertEquals(tostring(threading.Condition(lock)), "<Condition <Lock locked> waiters=0>")
+  lu.assertEquals(tostring(sync.Condition(lock)), "<Condition <Lock locked> waiters=0>")
 end
 
 return { TestCondition = TestCondition }

@@ -7,6 +7,11 @@ local blocked = require("support.blocked")
 local bunch = require("support.bunch")
 local program = require("support.program")
 
+-- What is tested, and how dump() begins its names: of threading, unless
+-- multiprocessing_lock_spec.lua says otherwise.
+local _, sync, on = ...
+sync, on = sync or threading, on or ""
+
 local function spawn(f, ...) return threading.Thread(f, ...):start() end
 
 --- The results of f(...) in a thread of its own.
@@ -44,7 +49,7 @@ local function suite(new)
       lock:release()
       return taken
     end)
-    blocked("r?lock", waiter)
+    blocked(on .. "r?lock", waiter)
     lock:release()
     lu.assertTrue(waiter:result(60))
     lu.assertFalse(lock:locked())
@@ -222,7 +227,7 @@ local function suite(new)
       lock:acquire()
       weak.lock = lock
       waiter = spawn(function() return weak.lock:acquire(true, 30) end)
-      blocked("r?lock", waiter)
+      blocked(on .. "r?lock", waiter)
     end
     collectgarbage()
     collectgarbage()
@@ -240,7 +245,7 @@ local function suite(new)
         table.insert(order, i)
         lock:release()
       end)
-      blocked("r?lock", threads[i])
+      blocked(on .. "r?lock", threads[i])
     end
     lock:release()
     for _, thread in ipairs(threads) do thread:join() end
@@ -256,7 +261,7 @@ local function suite(new)
       lock:acquire()
       lock:release()
     end)
-    blocked("r?lock", waiter)
+    blocked(on .. "r?lock", waiter)
     local deadline = time.monotonic() + 30
     while waiter:is_alive() and time.monotonic() < deadline do
       lock:release()
@@ -277,7 +282,7 @@ local function suite(new)
       served = true
       lock:release()
     end)
-    blocked("r?lock", waiter)
+    blocked(on .. "r?lock", waiter)
     local deadline = time.monotonic() + 30
     while not served and time.monotonic() < deadline do
       lock:release()
@@ -300,7 +305,7 @@ local function suite(new)
       function() lock:with(print) end,
     }) do
       local waiter = spawn(wait)
-      blocked("r?lock", waiter)
+      blocked(on .. "r?lock", waiter)
       local start = time.monotonic()
       waiter:cancel()
       lu.assertTrue(waiter:join(30))
@@ -322,9 +327,9 @@ local function suite(new)
       lock:acquire()
       local function hold() local held <close> = lock:guard() end
       local first = spawn(hold)
-      blocked("r?lock", first)
+      blocked(on .. "r?lock", first)
       local second = spawn(hold)
-      blocked("r?lock", second)
+      blocked(on .. "r?lock", second)
       lock:release()
       first:cancel()
       lu.assertTrue(second:join(30))
@@ -339,7 +344,7 @@ local function suite(new)
     spawn(function() lock:acquire() end):join()
     local pid = own_pid()
     local killer = spawn(function(main)
-      blocked("r?lock", main)
+      blocked(on .. "r?lock", main)
       io.popen("kill -INT " .. pid):close()
     end, threading.main_thread())
     local start = time.monotonic()
@@ -393,7 +398,7 @@ local function suite(new)
       local _ = setmetatable({}, { __gc = function()
         tried = lock:acquire(false)
         ok, message = pcall(function()
-          local other = threading.Lock()
+          local other = sync.Lock()
           other:acquire()
           other:acquire()
         end)
@@ -404,19 +409,19 @@ local function suite(new)
     lock:release()
     lu.assertFalse(ok)
     lu.assertStrContains(message, "finalizer")
-    lu.assertEquals(tried, new == threading.RLock)
+    lu.assertEquals(tried, new == sync.RLock)
     if tried then lock:release() end
   end
 
   return T
 end
 
-local TestLock = suite(threading.Lock)
-local TestRLock = suite(threading.RLock)
+local TestLock = suite(sync.Lock)
+local TestRLock = suite(sync.RLock)
 
 -- 1
 function TestLock.testTryAcquireOfOnesOwnLockIsFalse()
-  local lock = threading.Lock()
+  local lock = sync.Lock()
   lock:acquire()
   lu.assertFalse(lock:acquire(false))
   lu.assertTrue(lock:locked())
@@ -425,7 +430,7 @@ end
 
 -- 2
 function TestLock.testAnyThreadMayRelease()
-  local lock = threading.Lock()
+  local lock = sync.Lock()
   lock:acquire()
   elsewhere(function() lock:release() end)
   lu.assertFalse(lock:locked())
@@ -433,10 +438,10 @@ end
 
 -- 3
 function TestLock.testSecondAcquireWaitsForAnotherThread()
-  local lock = threading.Lock()
+  local lock = sync.Lock()
   lock:acquire()
   local helper = spawn(function(main)
-    blocked("lock", main)
+    blocked(on .. "lock", main)
     lock:release()
   end, threading.main_thread())
   lu.assertTrue(lock:acquire(true, 60))
@@ -445,7 +450,7 @@ function TestLock.testSecondAcquireWaitsForAnotherThread()
 end
 
 function TestLock.testTostring()
-  local lock = threading.Lock()
+  local lock = sync.Lock()
   lu.assertEquals(tostring(lock), "<Lock unlocked>")
   lock:acquire()
   lu.assertEquals(tostring(lock), "<Lock locked>")
@@ -453,7 +458,7 @@ end
 
 -- 10
 function TestRLock.testIsFreeAfterAsManyReleases()
-  local lock = threading.RLock()
+  local lock = sync.RLock()
   local function free_for_others()
     return elsewhere(function()
       local taken = lock:acquire(false)
@@ -473,7 +478,7 @@ end
 
 -- 10
 function TestRLock.testGuardAndWithCount()
-  local lock = threading.RLock()
+  local lock = sync.RLock()
   local held <close> = lock:guard()
   lock:with(function()
     local _again <close> = lock:guard()
@@ -484,7 +489,7 @@ end
 
 -- 11
 function TestRLock.testReleaseByAnotherThreadRaises()
-  local lock = threading.RLock()
+  local lock = sync.RLock()
   local function release() return pcall(lock.release, lock) end
   lu.assertFalse(elsewhere(release)) -- free
   lock:acquire()
@@ -500,7 +505,7 @@ end
 
 -- 12
 function TestRLock.testStaysLockedWhenItsOwnerEnded()
-  local lock = threading.RLock()
+  local lock = sync.RLock()
   local ident
   do
     local owner = spawn(function() lock:acquire() end)
@@ -518,7 +523,7 @@ function TestRLock.testStaysLockedWhenItsOwnerEnded()
 end
 
 function TestRLock.testTostring()
-  local lock = threading.RLock()
+  local lock = sync.RLock()
   lu.assertEquals(tostring(lock), "<RLock unlocked>")
   lock:acquire()
   lock:acquire()
@@ -530,9 +535,10 @@ local TestLockInterrupted = {}
 
 -- 13: what does not raise lets the wait go on for the time that is left.
 function TestLockInterrupted.testAnInterruptThatRaisesNothingGoesOn()
-  local out, _, code = program.eval([[
+  local module = sync == threading and "threading" or "multiprocessing"
+  local out, _, code = program.eval(([[
     local threading, time = require("threading"), require("time")
-    local lock = threading.Lock()
+    local lock = require("%s").Lock()
     lock:acquire()
     local pipe = io.popen("echo $PPID")
     local pid = pipe:read("n")
@@ -548,7 +554,7 @@ function TestLockInterrupted.testAnInterruptThatRaisesNothingGoesOn()
     local took = time.monotonic() - start
     killer:join()
     print(taken, took >= 0.5 and took < 5)
-  ]], { timeout = 60 })
+  ]]):format(module), { timeout = 60 })
   lu.assertEquals(code, 0)
   lu.assertEquals(out, "false\ttrue\n")
 end

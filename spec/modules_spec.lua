@@ -3,7 +3,7 @@ local lu = require("luaunit")
 local threading = require("threading")
 local program = require("support.program")
 
-local NAMES = { "errors", "gil", "multiprocessing", "queue", "threading", "time" }
+local NAMES = { "bigint", "errors", "gil", "multiprocessing", "queue", "threading", "time" }
 
 local function run(code, ...)
   local args = { "-e", code, ... }
@@ -70,7 +70,7 @@ function TestModules.testPreloadWins()
 end
 
 function TestModules.testInternalModulesHaveNoShortName()
-  for _, name in ipairs({ "_threading", "_multiprocessing" }) do
+  for _, name in ipairs({ "_threading", "_multiprocessing", "_hmac" }) do
     lu.assertErrorMsgContains("not found", require, name)
     lu.assertIsTable((require("tidelock." .. name)))
   end
@@ -109,6 +109,103 @@ function TestModules.testThreadsThatRequireAtOnce()
     print("done")]])
   lu.assertEquals(err, "")
   lu.assertEquals(out, "done\n")
+end
+
+local TestSoModules = {}
+
+-- Each with a function that it has, the library and Debian's package.
+local SO_MODULES = {
+  { "_hmac", "digest", "OpenSSL's libcrypto", "libssl-dev" },
+  { "bigint", "new", "GMP", "libgmp-dev" },
+}
+
+--- A copy of the program in a folder of its own; f(copy, folder).
+local function with_copy(f)
+  local folder = os.tmpname()
+  os.remove(folder)
+  assert(os.execute("mkdir " .. folder))
+  assert(os.execute(("cp '%s' %s/copy"):format(program.path, folder)))
+  local ok, err = pcall(f, folder .. "/copy", folder)
+  assert(os.execute("rm -r " .. folder))
+  if not ok then error(err, 0) end
+end
+
+--- What require of a module of the copy says, in another folder.
+local function try(copy, name)
+  return program.run({ "-e", ([[
+    local ok, module = pcall(require, "%s")
+    print(ok, module)]]):format(name) }, { program = copy })
+end
+
+-- A build without the library: require says what to install.
+function TestSoModules.testWithoutTheirFiles()
+  with_copy(function(copy, folder)
+    local function check()
+      for _, module in ipairs(SO_MODULES) do
+        local name, _, library, package = table.unpack(module)
+        local names = { "tidelock." .. name, name:find("^[^_]") and name }
+        for _, called in ipairs(names) do
+          local out, err, code = try(copy, called)
+          lu.assertEquals({ code, err }, { 0, "" })
+          lu.assertStrContains(out, ("false\tmodule '%s' not found"):format(called))
+          lu.assertStrContains(out, ("module '%s' needs %s"):format(name, library))
+          lu.assertStrContains(out, ("Debian's package %s"):format(package))
+          lu.assertStrContains(out, ("%s/tidelock-modules/%s.so"):format(folder, name))
+          lu.assertStrContains(out, ("%s/tidelock/%s.so"):format(folder, name))
+        end
+      end
+    end
+    check()
+    assert(os.execute(("mkdir %s/tidelock-modules %s/tidelock"):format(folder, folder)))
+    check()
+  end)
+end
+
+-- They are found beside the program, wherever that stands, and beside the
+-- library.
+function TestSoModules.testTheTreeCanBeMoved()
+  local built = program.path:gsub("[^/]*$", "") .. "tidelock-modules"
+  for _, where in ipairs({ "tidelock-modules", "tidelock" }) do
+    with_copy(function(copy, folder)
+      assert(os.execute(("cp -r '%s' %s/%s"):format(built, folder, where)))
+      for _, module in ipairs(SO_MODULES) do
+        local name, member = table.unpack(module)
+        local out, err = program.run({ "-e", ([[
+          local module = require("tidelock.%s")
+          print(type(module.%s))
+          for line in io.lines("/proc/self/maps") do
+            if line:find("/%s.so", 1, true) then print(line:match("/.*")) break end
+          end]]):format(name, member, name) }, { program = copy })
+        lu.assertEquals(err, "")
+        lu.assertEquals(out, ("function\n%s/%s/%s.so\n"):format(folder, where, name))
+      end
+    end)
+  end
+end
+
+-- What is there but cannot be loaded is told with the reason.
+function TestSoModules.testADamagedFile()
+  with_copy(function(copy, folder)
+    assert(os.execute(("mkdir %s/tidelock-modules"):format(folder)))
+    for _, module in ipairs(SO_MODULES) do
+      local name = module[1]
+      local file = ("%s/tidelock-modules/%s.so"):format(folder, name)
+      assert(os.execute("yes nothing | head -c 1000 > " .. file))
+      local out = try(copy, "tidelock." .. name)
+      lu.assertStrContains(out, ("false\terror loading module 'tidelock.%s' from file '%s'")
+        :format(name, file))
+      lu.assertStrContains(out, "invalid ELF header")
+    end
+  end)
+end
+
+-- A script that may not load C modules of its own still has ours.
+function TestSoModules.testWithoutLoadlib()
+  local out, err = run([[
+    package.loadlib, package.cpath = nil, ""
+    print(type(require("tidelock._hmac").digest))]])
+  lu.assertEquals(err, "")
+  lu.assertEquals(out, "function\n")
 end
 
 local TestCModules = {}
@@ -173,4 +270,6 @@ function TestModules.testOnStockLuaTheySayWhatTheyNeed()
   end
 end
 
-return { TestModules = TestModules, TestCModules = TestCModules }
+return {
+  TestModules = TestModules, TestSoModules = TestSoModules, TestCModules = TestCModules,
+}

@@ -3,6 +3,7 @@
 local lfs = require("lfs")
 local lu = require("luaunit")
 local mp = require("multiprocessing")
+local subprocess = require("subprocess")
 local bunch = require("support.bunch")
 local threading = require("threading")
 local time = require("time")
@@ -196,6 +197,63 @@ function TestFork:testForkBesideBusyThreads()
   lu.assertEquals(codes, { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 })
 end
 
+-- 86: a thread forks while eight others are inside locks, queues and print.
+function TestFork:testForkWhileOthersHammerLocksQueuesAndPrint()
+  local out, err, code = children.host([[
+    local queue = require("queue")
+    local stop, lock, rlock = false, threading.Lock(), threading.RLock()
+    local items, shared = queue.Queue(4), mp.Queue()
+    local shared_lock = mp.Lock()
+    local null = io.open("/dev/null", "w")
+    local works = {
+      function() local held <close> = lock:guard() end,
+      function() rlock:with(function() rlock:with(tostring, 1) end) end,
+      function() items:put(1) end,
+      function() items:get() end,
+      function() shared:put({1, "x"}) shared:get() end,
+      function() local held <close> = shared_lock:guard() end,
+      function() print("line") end,
+      function() null:write("line\n") io.stderr:write("") end,
+    }
+    local threads = {}
+    for i, work in ipairs(works) do
+      threads[i] = threading.Thread{daemon = true, target = function()
+        while not stop do work() end
+      end}:start()
+    end
+    local codes = {}
+    threading.Thread(function()
+      for i = 1, 30 do
+        local p = mp.Process(function()
+          print("child")
+          null:write("x") null:flush()
+          local own <close> = threading.Lock():guard()
+          local q = queue.Queue()
+          q:put(i)
+          local other = mp.Queue()
+          other:put(q:get())
+          local t = threading.Thread(function() print("thread") return other:get() end):start()
+          os.exit(t:result(), true)
+        end)
+        p:start()
+        assert(p:join(60), "a child hangs")
+        codes[i] = p.exitcode
+      end
+    end):start():result()
+    stop = true
+    for i, code in ipairs(codes) do assert(code == i, code) end
+    io.stderr:write("done")
+    os.exit(0)]])
+  lu.assertEquals({ err, code }, { "done", 0 })
+  local lines, odd = {}, {}
+  for line in out:gmatch("([^\n]*)\n") do
+    lines[line] = (lines[line] or 0) + 1
+    if line ~= "line" and line ~= "child" and line ~= "thread" then odd[#odd + 1] = line end
+  end
+  lu.assertEquals(odd, {})
+  lu.assertEquals({ lines.child, lines.thread }, { 30, 30 })
+end
+
 -- 88
 function TestFork:testAChildIsInTheSamePlace()
   local _, messages = children.outcome(function(sender)
@@ -217,6 +275,20 @@ function TestFork:testChildrenGetOtherRandomNumbers()
   local _, a = children.outcome(draw)
   local _, b = children.outcome(draw)
   lu.assertNotEquals(a, b)
+end
+
+--- It is not the child's to reap: its end is seen all the same, its code is not.
+function TestFork:testAProgramThatTheParentHasStarted()
+  local process = subprocess.Popen({ "cat" }, { stdin = subprocess.PIPE })
+  local code, messages = children.outcome(function(sender)
+    sender:send_bytes(tostring(process:poll()))
+    sender:send_bytes(tostring(process:wait(0)))
+    process:send_signal("TERM")
+    sender:send_bytes(tostring(process:wait(LIMIT)))
+  end)
+  lu.assertEquals({ code, messages }, { 0, "nil false 1" })
+  lu.assertEquals(process:wait(LIMIT), -15)
+  process.stdin:close()
 end
 
 return { TestFork = TestFork }

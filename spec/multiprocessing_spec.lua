@@ -338,6 +338,16 @@ function TestProcess:testTheTargetIsReleased()
   lu.assertEquals(process.exitcode, 0)
 end
 
+-- In a program of its own: shared_memory has a tracker from the next fork on.
+function TestProcess.testItsModulesAreThereWhenTheyAreAskedFor()
+  local out, err = children.host([[
+    for _, name in ipairs { "connection", "managers", "shared_memory" } do
+      assert(mp[name] == require("multiprocessing." .. name), name)
+    end
+    print(mp.no_such_name)]])
+  lu.assertEquals({ out, err }, { "nil\n", "" })
+end
+
 -- 89
 function TestProcess:testManyProcessesLeaveNothing()
   mp.Process(function() end):start():join()
@@ -358,6 +368,16 @@ function TestProcess:testHandlesThatWereForgottenLeaveNoZombie()
   local deadline = time.monotonic() + LIMIT
   while #mp.active_children() > 0 and time.monotonic() < deadline do time.sleep(0.001) end
   lu.assertEquals(descriptors(), before)
+end
+
+function TestProcess:testASentinelAskedForAfterTheEndIsADescriptorOfItsOwn()
+  local process = mp.Process(function() end):start()
+  lu.assertTrue(process:join(LIMIT))
+  local sentinel = process.sentinel
+  lu.assertStrContains(lfs.symlinkattributes("/proc/self/fd/" .. sentinel, "target"), "eventfd")
+  lu.assertEquals(process.sentinel, sentinel)
+  process:close()
+  lu.assertNil(lfs.symlinkattributes("/proc/self/fd/" .. sentinel))
 end
 
 function TestProcess:testNamesAndNumbers()

@@ -425,8 +425,10 @@ function TestSignals:testASleepGoesOnForTheTimeThatIsLeft()
     local start = time.monotonic()
     ready()
     time.sleep(1)
-    print(time.monotonic() - start >= 1)]],
-    "await 1; while kill -QUIT $pid; do sleep 0.1; done")
+    print(time.monotonic() - start >= 1)
+    io.stdout:flush()
+    repeat until io.open("go") -- at its end the program has no handler any more]],
+    "await 1; until has true out 1; do kill -QUIT $pid; sleep 0.1; done; : >go")
   lu.assertEquals({ out, code }, { "true\n", 0 })
   lu.assertStrContains(err, "time.sleep'")
 end
@@ -434,6 +436,17 @@ end
 function TestSignals:testTermEndsTheProgram()
   local _, err, code = run_script("ready() forever()", "await 1; kill -TERM $pid")
   lu.assertEquals({ err, code }, { "", -15 })
+end
+
+--- One that was sent, and is no fault that would happen again.
+function TestSignals:testSegvEndsTheProgram()
+  if (os.getenv("TIDELOCK_SANITIZER") or "") ~= "" then
+    lu.skip("the sanitizer's runtime takes it")
+  end
+  local _, _, code = program.eval([[
+    os.execute("kill -SEGV $PPID")
+    os.exit(3)]])
+  lu.assertEquals(code, -11)
 end
 
 -- A child process is born with no signal blocked.

@@ -82,7 +82,7 @@ local modules = stubs()
 function TestTypes.testThereAreStubs()
   local found = {}
   for _, name in ipairs(modules) do found[name] = true end
-  for _, name in ipairs({ "errors", "gil", "queue", "threading", "time" }) do
+  for _, name in ipairs({ "bigint", "errors", "gil", "queue", "threading", "time" }) do
     lu.assertTrue(found[name], name)
   end
 end

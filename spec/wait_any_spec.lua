@@ -259,7 +259,7 @@ function TestWaitAny.testWrongArguments()
   event:set()
   lu.assertErrorMsgContains("bad argument #1", wait_any)
   lu.assertErrorMsgContains("bad argument #1", wait_any, event)
-  lu.assertErrorMsgContains("object 2 cannot be waited for", wait_any, { event, 1 })
+  lu.assertErrorMsgContains("object 2 cannot be waited for", wait_any, { event, 1.5 })
   lu.assertErrorMsgContains("object 1 cannot be waited for", wait_any, { {}, event })
   lu.assertErrorMsgContains("object 1 cannot be waited for", wait_any, { threading.Lock() })
   for _, timeout in ipairs({ -1, 0 / 0, {}, "x" }) do

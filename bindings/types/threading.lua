@@ -462,9 +462,11 @@ threading["local"] = function() end
 
 --- Waits for the first of several objects: threads and processes that have ended,
 --- events that are set, queues that have an item or are shut down, connections that
---- have a message, the beginning of one or the end. Takes nothing from them. An
---- object that was ready only for an instant may go unnoticed. For an empty list it
---- returns at once. Raises if an object cannot be waited for.
+--- have a message, the beginning of one or the end, listeners that somebody wants
+--- to connect to, descriptors (integers, or objects with a method fileno) that can be
+--- read. Takes nothing from them. An object that was ready only for an instant may go
+--- unnoticed. For an empty list it returns at once. Raises if an object cannot be
+--- waited for.
 ---@async
 ---@param objects any[]
 ---@param timeout? number seconds; nil waits for ever, 0 does not wait

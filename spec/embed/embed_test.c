@@ -188,12 +188,20 @@ static int lua_readline(lua_State *L) {
   return tl_readline_fd(L, (int)lua_tointeger(L, 1));
 }
 
+/* Works without end, and looks for what is pending. */
+static int lua_work(lua_State *L) {
+  for (;;)
+    tl_safepoint(L);
+  return 0;
+}
+
 static void an_interrupt_comes_from_anywhere(void **state) {
   lua_State *L = tl_state(*state);
   static const char *const waits[] = {
       "count() while true do end",
       "count() while true do pcall(string.rep, 'x', 10) end",
       "count() readline(fd)",
+      "count() work()",
 #ifndef __SANITIZE_THREAD__ /* there a signal may come too late for these */
       "count() require('time').sleep(600)",
       "local l = require('threading').Lock() l:acquire() count() l:acquire()",
@@ -202,6 +210,7 @@ static void an_interrupt_comes_from_anywhere(void **state) {
   int ends[2];
   assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
   lua_register(L, "readline", lua_readline);
+  lua_register(L, "work", lua_work);
   lua_pushinteger(L, ends[0]);
   lua_setglobal(L, "fd");
   for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) {

@@ -3,6 +3,8 @@
 #include "os.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -10,6 +12,8 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -380,6 +384,79 @@ static void poll_waits_for_one_of_several(void **state) {
   os_close(b);
 }
 
+typedef struct two_words {
+  atomic_uint shared, own;
+  int64_t took; /* ns */
+} two_words;
+
+/* Sleeps on both for a minute at most. */
+static void *sleep_on_two(void *arg) {
+  two_words *w = arg;
+  int64_t start = os_now();
+  while (atomic_load(&w->shared) == 0 && atomic_load(&w->own) == 0)
+    os_words_wait(&w->shared, 0, &w->own, 0, os_deadline(60 * SECOND));
+  w->took = os_now() - start;
+  return NULL;
+}
+
+static void one_of_two_words_ends_the_sleep(void **state) {
+  (void)state;
+  two_words w = {.shared = 5};
+  assert_true(os_words_wait(&w.shared, 4, &w.own, 0, OS_FOREVER));
+  assert_true(os_words_wait(&w.shared, 5, &w.own, 1, OS_FOREVER));
+  assert_false(os_words_wait(&w.shared, 5, &w.own, 0, os_now() + 1000000));
+  assert_false(os_words_wait(&w.shared, 5, NULL, 0, os_now() + 1000000));
+  for (int which = 0; which < 2; which++) {
+    os_thread t;
+    w = (two_words){.shared = 0};
+    assert_int_equal(os_thread_start(&t, STACK, 0, sleep_on_two, &w), 0);
+    usleep(2000);
+    atomic_store(which ? &w.own : &w.shared, 1);
+    if (which)
+      os_word_wake(&w.own);
+    else
+      os_shared_wake(&w.shared, 1);
+    os_thread_join(t);
+    assert_true(w.took < 30 * SECOND);
+  }
+}
+
+/* As a kernel before 5.16, or a sandbox. */
+static void forbid_two_words(void) {
+  struct sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 449, 0, 1), /* futex_waitv */
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+    _exit(77);
+}
+
+static void without_the_call_it_looks_from_time_to_time(void **state) {
+  (void)state;
+  pid_t pid = fork();
+  if (pid == 0) {
+    two_words w = {.shared = 0};
+    forbid_two_words();
+    int64_t start = os_now();
+    bool in_time =
+        os_words_wait(&w.shared, 0, &w.own, 0, os_deadline(60 * SECOND));
+    int64_t took = os_now() - start;
+    bool late = os_words_wait(&w.shared, 0, &w.own, 0, os_now() + 1000000);
+    bool changed = os_words_wait(&w.shared, 0, &w.own, 1, OS_FOREVER);
+    _exit(in_time && took >= OS_WORDS_NAP / 2 && took < 30 * SECOND && !late &&
+                  changed
+              ? 0
+              : 1);
+  }
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  if (WEXITSTATUS(status) == 77) skip();
+  assert_int_equal(status, 0);
+}
+
 static void closing_keeps_errno(void **state) {
   (void)state;
   errno = 77;
@@ -423,6 +500,8 @@ int main(void) {
       cmocka_unit_test(a_wake_descriptor_is_set_and_cleared),
       cmocka_unit_test(ready_tells_what_a_descriptor_has),
       cmocka_unit_test(poll_waits_for_one_of_several),
+      cmocka_unit_test(one_of_two_words_ends_the_sleep),
+      cmocka_unit_test(without_the_call_it_looks_from_time_to_time),
       cmocka_unit_test(closing_keeps_errno),
       cmocka_unit_test(timers_are_exact_in_threads_too),
   };

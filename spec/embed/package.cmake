@@ -10,8 +10,8 @@ function(run)
   set(out "${out}" PARENT_SCOPE)
 endfunction()
 
-function(check_consumer program)
-  run(${CMAKE_COMMAND} -E env LD_LIBRARY_PATH=${prefix}/${LIBDIR} ${program})
+function(check_consumer)
+  run(${CMAKE_COMMAND} -E env LD_LIBRARY_PATH=${prefix}/${LIBDIR} ${ARGN})
   if(NOT out STREQUAL "42\n")
     message(FATAL_ERROR "the consumer printed: ${out}")
   endif()
@@ -26,6 +26,17 @@ if(NOT out STREQUAL "true\n")
   message(FATAL_ERROR "the installed program printed: ${out}")
 endif()
 
+# So does it its modules in files of their own.
+foreach(module _hmac bigint)
+  run(${prefix}/${BINDIR}/tidelock -e "print(type(require('tidelock.${module}')))")
+  if(NOT out STREQUAL "table\n")
+    message(FATAL_ERROR "the installed program printed: ${out}")
+  endif()
+  if(NOT EXISTS ${prefix}/${LIBDIR}/tidelock/${module}.so)
+    message(FATAL_ERROR "${module}.so is not where it belongs")
+  endif()
+endforeach()
+
 run(${CMAKE_COMMAND} -S ${CONSUMER} -B ${work}/by-cmake -G ${GENERATOR}
   -DCMAKE_C_COMPILER=${CC} -DCMAKE_PREFIX_PATH=${prefix})
 run(${CMAKE_COMMAND} --build ${work}/by-cmake)
@@ -37,3 +48,9 @@ run(${CMAKE_COMMAND} -E env
 separate_arguments(flags UNIX_COMMAND "${out}")
 run(${CC} -o ${work}/by-pkg-config ${CONSUMER}/consumer.c ${flags})
 check_consumer(${work}/by-pkg-config)
+
+# And for a library that a program loads with its symbols kept private.
+run(${CC} -shared -fPIC -Dmain=plugin_main -o ${work}/plugin.so
+  ${CONSUMER}/consumer.c ${flags})
+run(${CC} -o ${work}/by-dlopen ${CONSUMER}/dlopen.c)
+check_consumer(${work}/by-dlopen ${work}/plugin.so)

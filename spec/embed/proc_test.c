@@ -162,7 +162,12 @@ static void its_streams_are_those_given(void **state) {
   char *const argv[] = {"sh", "-c", "cat; echo $X >&2", NULL};
   char *const env[] = {"X=from the environment", NULL};
   os_child c = {0};
-  assert_int_equal(os_child_start(&c, "/bin/sh", argv, env, fds, &none), 0);
+  assert_int_equal(os_child_start(&c, &(os_child_options){.path = "/bin/sh",
+                                                          .argv = argv,
+                                                          .env = env,
+                                                          .fds = fds,
+                                                          .mask = &none}),
+                   0);
   for (int i = 0; i < 3; i++)
     os_close(fds[i]);
   assert_int_equal(write(in[1], "through", 7), 7);
@@ -181,13 +186,17 @@ static void what_cannot_be_executed_is_told_with_errno(void **state) {
   (void)state;
   sigset_t none = mask_of(0);
   char *const argv[] = {"x", NULL};
+  os_child_options o = {.argv = argv, .mask = &none};
   os_child c = {0};
-  assert_int_equal(os_child_start(&c, "/none/such", argv, NULL, shared, &none),
-                   -ENOENT);
-  assert_int_equal(os_child_start(&c, "/etc", argv, NULL, shared, &none),
-                   -EACCES);
-  assert_int_equal(os_child_start(&c, "/etc/passwd", argv, NULL, shared, &none),
-                   -EACCES);
+  o.path = "/none/such";
+  assert_int_equal(os_child_start(&c, &o), -ENOENT);
+  o.path = "/etc";
+  assert_int_equal(os_child_start(&c, &o), -EACCES);
+  o.path = "/etc/passwd";
+  assert_int_equal(os_child_start(&c, &o), -EACCES);
+  o.path = "/bin/sh";
+  o.cwd = "/none/such";
+  assert_int_equal(os_child_start(&c, &o), -ENOENT);
   const int bad[3] = {-1, 9999, -1};
   assert_int_equal(os_child_shell(&c, "true", bad, &none), -EBADF);
   assert_int_equal(c.pid, 0); /* nothing was started or changed */
@@ -196,6 +205,158 @@ static void what_cannot_be_executed_is_told_with_errno(void **state) {
   assert_true(os_child_poll(&c, &status));
   assert_int_equal(status, -ECHILD);
   os_child_forget(&c);
+}
+
+/* What the program writes when it is started so; its status in '*status'. */
+static void run_so(os_child_options o, char *out, size_t n, int *status) {
+  int ends[2];
+  sigset_t none = mask_of(0);
+  os_child c = {0};
+  assert_int_equal(os_pipe(ends), 0);
+  const int fds[3] = {-1, ends[1], -1};
+  o.mask = &none;
+  if (!o.fds) o.fds = fds;
+  assert_int_equal(os_child_start(&c, &o), 0);
+  os_close(ends[1]);
+  size_t got = 0;
+  for (ssize_t k; (k = read(ends[0], out + got, n - 1 - got)) > 0;)
+    got += (size_t)k;
+  out[got] = '\0';
+  os_close(ends[0]);
+  *status = finish(&c);
+}
+
+/* In the child's PATH and not in this process's; what cannot be executed there
+ * is passed over, and remembered. */
+static void a_program_is_looked_for_in_path(void **state) {
+  (void)state;
+  sigset_t none = mask_of(0);
+  char *const argv[] = {"sh", "-c", "echo found", NULL};
+  char *env[] = {"PATHS=/x", "PATH=/none/such:/etc/passwd:/bin", NULL};
+  os_child_options o = {
+      .path = "sh", .search = true, .argv = argv, .env = env, .mask = &none};
+  char text[64];
+  int status;
+  run_so(o, text, sizeof text, &status);
+  assert_string_equal(text, "found\n");
+  env[1] = "PATH="; /* the current folder */
+  o.cwd = "/bin";
+  run_so(o, text, sizeof text, &status);
+  assert_string_equal(text, "found\n");
+  o.cwd = NULL;
+  env[1] = NULL; /* no PATH: the usual one */
+  run_so(o, text, sizeof text, &status);
+  assert_string_equal(text, "found\n");
+  os_child c = {0};
+  env[1] = "PATH=/none/such:/dev";
+  assert_int_equal(os_child_start(&c, &o), -ENOENT);
+  o.path = "passwd";
+  env[1] = "PATH=/none/such:/etc:/dev";
+  assert_int_equal(os_child_start(&c, &o), -EACCES);
+  env[1] = "PATH=/bin";
+  o.path = "";
+  assert_int_equal(os_child_start(&c, &o), -ENOENT);
+  o.path = "sh";
+  o.search = false;
+  assert_int_equal(os_child_start(&c, &o), -ENOENT);
+}
+
+/* A relative path is one of the child's folder. */
+static void it_starts_in_its_folder(void **state) {
+  (void)state;
+  char *const argv[] = {"sh", "-c", "pwd -P", NULL};
+  char text[64];
+  int status;
+  run_so((os_child_options){.path = "./bin/sh", .argv = argv, .cwd = "/usr"},
+         text, sizeof text, &status);
+  assert_string_equal(text, "/usr\n");
+}
+
+/* Its own descriptors, one a line; what ls itself has open is left out. */
+static void list_descriptors(const os_child_options *with, char *text,
+                             size_t n) {
+  char *const argv[] = {"sh", "-c",
+                        "for f in /proc/self/fd/*; do "
+                        "test -e $f && echo ${f##*/}; done",
+                        NULL};
+  int status;
+  os_child_options o = *with;
+  o.path = "/bin/sh";
+  o.argv = argv;
+  run_so(o, text, n, &status);
+}
+
+static void it_has_the_descriptors_that_are_kept(void **state) {
+  (void)state;
+  int ends[2];
+  char text[256];
+  assert_int_equal(pipe(ends), 0); /* as a C library leaves them open */
+  int low = fcntl(ends[0], F_DUPFD, 20), kept = fcntl(low, F_DUPFD_CLOEXEC, 40);
+  int high = fcntl(low, F_DUPFD, 60);
+  assert_true(low == 20 && kept == 40 && high == 60);
+  const int keep[] = {1, 20, 40};
+  os_child_options o = {.close_fds = true};
+  list_descriptors(&o, text, sizeof text);
+  assert_string_equal(text, "0\n1\n2\n");
+  o.keep = keep;
+  o.keep_count = 3;
+  list_descriptors(&o, text, sizeof text);
+  assert_string_equal(text, "0\n1\n2\n20\n40\n");
+  o.close_fds = false;
+  list_descriptors(&o, text, sizeof text);
+  assert_non_null(strstr(text, "\n60\n"));
+  for (int i = 0; i < 2; i++)
+    os_close(ends[i]);
+  os_close(low);
+  os_close(kept);
+  os_close(high);
+}
+
+/* 1 and 2 change places: neither is overwritten before it is copied. */
+static void its_streams_may_be_those_of_this_process(void **state) {
+  (void)state;
+  int ends[2], out = dup(1);
+  char *const argv[] = {"sh", "-c", "echo out; echo err >&2", NULL};
+  const int swapped[3] = {-1, 2, 1};
+  char text[64];
+  int status;
+  assert_int_equal(os_pipe(ends), 0);
+  dup2(ends[1], 1);
+  run_so((os_child_options){.path = "/bin/sh", .argv = argv, .fds = swapped},
+         text, sizeof text, &status);
+  dup2(out, 1);
+  close(out);
+  os_close(ends[1]);
+  ssize_t n = read(ends[0], text, sizeof text - 1);
+  os_close(ends[0]);
+  text[n > 0 ? n : 0] = '\0';
+  assert_string_equal(text, "err\n");
+}
+
+static void it_may_have_a_session_or_a_group_of_its_own(void **state) {
+  (void)state;
+  char *const argv[] = {"sh", "-c",
+                        "read p c s pp g i x </proc/self/stat; "
+                        "echo $$ $g $i",
+                        NULL};
+  char text[64];
+  int status, pid = 0, group = 0, session = 0;
+  os_child_options o = {.path = "/bin/sh", .argv = argv};
+  run_so(o, text, sizeof text, &status);
+  assert_int_equal(sscanf(text, "%d %d %d", &pid, &group, &session), 3);
+  assert_int_equal(group, getpgrp());
+  o.new_group = true;
+  run_so(o, text, sizeof text, &status);
+  assert_int_equal(sscanf(text, "%d %d %d", &pid, &group, &session), 3);
+  assert_true(group == pid && session == getsid(0));
+  o.group = getpgrp();
+  run_so(o, text, sizeof text, &status);
+  assert_int_equal(sscanf(text, "%d %d %d", &pid, &group, &session), 3);
+  assert_int_equal(group, getpgrp());
+  o = (os_child_options){.path = "/bin/sh", .argv = argv, .new_session = true};
+  run_so(o, text, sizeof text, &status);
+  assert_int_equal(sscanf(text, "%d %d %d", &pid, &group, &session), 3);
+  assert_true(group == pid && session == pid);
 }
 
 static void its_end_is_seen_by_the_pidfd(void **state) {
@@ -308,6 +469,11 @@ int main(void) {
       TEST(a_child_inherits_no_descriptor_of_ours),
       TEST(its_streams_are_those_given),
       TEST(what_cannot_be_executed_is_told_with_errno),
+      TEST(a_program_is_looked_for_in_path),
+      TEST(it_starts_in_its_folder),
+      TEST(it_has_the_descriptors_that_are_kept),
+      TEST(its_streams_may_be_those_of_this_process),
+      TEST(it_may_have_a_session_or_a_group_of_its_own),
       TEST(its_end_is_seen_by_the_pidfd),
       TEST(somebody_else_may_have_reaped_it),
       TEST(only_the_parent_waits_for_it),

@@ -22,6 +22,13 @@ typedef struct tl_interp tl_interp;
  * signal, SIGURG. Returns 0 or a negative errno. */
 TL_API int tl_init(void);
 
+/* Allows multiprocessing to fork this process (0: forbids it, as at first). The
+ * child has a copy of everything, but only the thread that forked; locks that
+ * other threads of the program held stay locked in it, and it ends by _exit.
+ * Without this processes are started by a fork server, which is the program
+ * tidelock, found beside the library. From any thread. */
+TL_API void tl_allow_fork(int allow);
+
 /* Opens an interpreter. The caller is its main thread and holds its GIL. No
  * library is open yet. NULL: no memory. */
 TL_API tl_interp *tl_open(void);
@@ -63,6 +70,11 @@ TL_API const char *tl_overflowed(const void *address);
  * by its holder; tl_lock takes it again, waiting for it. Both keep errno. */
 TL_API void tl_unlock(lua_State *L);
 TL_API void tl_lock(lua_State *L);
+
+/* (GIL) A safe point, for C functions that work long without calling Lua: runs
+ * what is pending for the calling thread, and raises what is to be raised in
+ * it, as KeyboardInterrupt. */
+TL_API void tl_safepoint(lua_State *L);
 
 /* (GIL) Waits, the GIL given up, until fd is readable. Returns 0 or a negative
  * errno; raises KeyboardInterrupt and the like. */

@@ -1,0 +1,325 @@
+--- Managers: a server process that holds objects, and what starts it or connects
+--- to it. Documented in types/multiprocessing.managers.lua.
+local Client = require("tidelock.multiprocessing.managers.client")
+local Server = require("tidelock.multiprocessing.managers.server")
+local arguments = require("tidelock._arguments")
+local connection = require("tidelock.multiprocessing.connection")
+local context = require("tidelock.multiprocessing.context")
+local core = require("tidelock._multiprocessing")
+local family = require("tidelock.multiprocessing.family")
+local objects = require("tidelock.multiprocessing.managers.objects")
+local proxies = require("tidelock.multiprocessing.managers.proxies")
+local sessions = require("tidelock.multiprocessing.managers.sessions")
+
+local managers = {
+  RemoteError = sessions.RemoteError,
+  apply = proxies.apply,
+  call = proxies.call,
+}
+
+local TIMEOUT = 1 -- seconds that a server has to end when it is asked to
+
+-- --- Registered types ---------------------------------------------------------
+
+local function bad_argument(number, name, message, ...)
+  error(("bad argument #%d to '%s' (%s)"):format(number, name, message:format(...)), 4)
+end
+
+local ENTRY = { exposed = "table", method_to_typeid = "table", proxytype = "string" }
+
+--- What register is called with, checked.
+local function read_entry(name, callable, options)
+  if type(name) ~= "string" then
+    bad_argument(1, "register", "string expected, got %s", type(name))
+  end
+  if callable ~= nil and not arguments.is_callable(callable) then
+    bad_argument(2, "register", "function expected, got %s", type(callable))
+  end
+  if options ~= nil and type(options) ~= "table" then
+    bad_argument(3, "register", "table expected, got %s", type(options))
+  end
+  local entry = { callable = callable }
+  for key, value in pairs(options or {}) do
+    if not ENTRY[key] then
+      bad_argument(3, "register", "unknown option '%s'", tostring(key))
+    elseif type(value) ~= ENTRY[key] then
+      bad_argument(3, "register", "%s: %s expected, got %s", key, ENTRY[key], type(value))
+    end
+    entry[key] = value
+  end
+  if entry.proxytype and not objects.kinds[entry.proxytype] then
+    bad_argument(3, "register", "proxytype: there is no type '%s'", entry.proxytype)
+  end
+  return entry
+end
+
+--- The entries of the class, those of its bases included.
+local function registry_of(class)
+  local registry = class._base and registry_of(class._base) or {}
+  for name, entry in pairs(class._registry) do registry[name] = entry end
+  return registry
+end
+
+-- --- The server's process, as its starter sees it -------------------------------
+
+--- Kept until the end of this process or of the server. The client, which managers
+--- and proxies keep, is not kept by it: when there are none the client is collected,
+--- and its end ends the server.
+local Life = {}
+Life.__index = Life
+
+local function remove_files(self)
+  if type(self.address) ~= "string" or self.address:sub(1, 1) == "\0" then return end
+  os.remove(self.address)
+  if self.own_folder then os.remove(self.address:match("^(.*)/")) end
+end
+
+function Life:is_mine() return self.creator == core.getpid() end
+
+-- What a client has, to be collected with it.
+local Collected = {}
+
+--- The server ends by itself, and its process is not waited for; one that was
+--- killed has left its files.
+function Collected:__gc()
+  local life = self.life
+  if life.finished or not life:is_mine() then return end
+  life.finished = true
+  family.not_at_end(life)
+  if life.address and not life.process:is_alive() then remove_files(life) end
+  family.remove(life.process)
+end
+
+--- Ends the server, in order if it does so in time.
+function Life:finish()
+  if self.finished or not self:is_mine() then return end
+  self.finished = true
+  family.not_at_end(self)
+  local process, client = self.process, self.weak.client
+  if client then
+    pcall(client.call, client, 0, "shutdown")
+    client:close()
+  end
+  if process:join(self.timeout) then
+    if process.exitcode ~= 0 then remove_files(self) end
+    return
+  end
+  process:terminate()
+  if not process:join(self.timeout) then process:kill() end
+  process:join()
+  remove_files(self)
+end
+
+function Life:at_end() self:finish() end
+
+-- --- Managers -----------------------------------------------------------------
+
+local BaseManager = { _registry = {} }
+local meta = { __name = "multiprocessing.Manager" }
+
+local OPTIONS = { address = true, authkey = "string", ctx = "table", shutdown_timeout = "number" }
+
+local function read_options(given, authkey)
+  if type(given) ~= "table" or given[1] ~= nil then
+    given = { address = given, authkey = authkey }
+  end
+  local options = {}
+  for key, value in pairs(given) do
+    local wanted = OPTIONS[key]
+    if not wanted then bad_argument(1, "Manager", "unknown option '%s'", tostring(key)) end
+    if wanted ~= true and type(value) ~= wanted then
+      bad_argument(1, "Manager", "%s: %s expected, got %s", key, wanted, type(value))
+    end
+    options[key] = value
+  end
+  local timeout = options.shutdown_timeout
+  if timeout and (timeout < 0 or timeout ~= timeout) then
+    bad_argument(1, "Manager", "shutdown_timeout must be a number of seconds >= 0")
+  end
+  return options
+end
+
+local function new_manager(class, ...)
+  local options = read_options(...)
+  return setmetatable({
+    _class = class,
+    _registry = registry_of(class),
+    _address = options.address,
+    _authkey = options.authkey or family.current_process().authkey,
+    _context = options.ctx,
+    _timeout = options.shutdown_timeout or TIMEOUT,
+    _state = "initial",
+  }, meta)
+end
+
+local function check_state(self, state, verb)
+  if self._state ~= state then
+    error(("cannot %s a manager that is %s"):format(verb, self._state), 3)
+  end
+end
+
+--- Creates an object of a registered type and returns its proxy.
+local function create(self, name, ...)
+  check_state(self, "started", "use")
+  return self._client:call(0, "create", name, ...)
+end
+
+local creators = {}
+
+local function creator(name)
+  creators[name] = creators[name] or function(self, ...) return create(self, name, ...) end
+  return creators[name]
+end
+
+function meta.__index(self, key)
+  if key == "address" then return self._address end
+  local method = self._class[key]
+  if method ~= nil then return method end
+  return self._registry[key] and creator(key) or nil
+end
+
+function meta.__tostring(self)
+  local address = self._address
+  if type(address) == "table" then address = ("%s port %d"):format(address[1], address[2]) end
+  return ("<Manager %s%s>"):format(self._state,
+    address and " " .. address:gsub("^\0", "@") or "")
+end
+
+function meta.__close(self) self:shutdown() end
+
+local class_meta = { __name = "Manager class" }
+
+function class_meta.__index(class, key)
+  local base = rawget(class, "_base")
+  return base and base[key]
+end
+
+function class_meta.__call(class, ...) return (new_manager(class, ...)) end
+
+setmetatable(BaseManager, class_meta)
+managers.BaseManager = BaseManager
+
+function BaseManager:subclass(body)
+  if body ~= nil and type(body) ~= "table" then
+    error(("bad argument #1 to 'subclass' (table expected, got %s)"):format(type(body)), 2)
+  end
+  local class = { _base = self, _registry = {} }
+  for key, value in pairs(body or {}) do class[key] = value end
+  return setmetatable(class, class_meta)
+end
+
+local function register(self, ...)
+  local name, entry = ..., read_entry(...)
+  if self._state == "started" then self._client:call(0, "register", name, entry) end
+  self._registry[name] = entry
+end
+
+function BaseManager:register(...) register(self, ...) end
+
+--- Starts the server and waits until it can be reached.
+local function launch(self, initializer, initargs)
+  local answer, report <close> = connection.Pipe(false)
+  local _ <close> = answer
+  local ctx = self._context or context.get_context()
+  local process = ctx.Process { target = Server.main, daemon = false, args = { {
+    report = report, registry = self._registry, address = self._address, authkey = self._authkey,
+    initializer = initializer, initargs = initargs,
+  } } }
+  process.name = process.name:gsub("^Process", "Manager")
+  local life = setmetatable({ process = process, creator = core.getpid(), timeout = self._timeout,
+    weak = setmetatable({}, { __mode = "v" }), own_folder = self._address == nil }, Life)
+  process:start()
+  family.at_end(life)
+  report:close()
+  local ok, message = pcall(answer.recv, answer)
+  if ok and not message.problem then
+    life.address = message.address
+    local client = Client.new(message.address, self._authkey)
+    life.weak.client = client
+    client.collected = setmetatable({ life = life }, Collected)
+    ok, message = pcall(client.connect, client, { starter = true })
+    if ok then return life, client end
+  end
+  life:finish()
+  error(ok and message.problem or message, 0)
+end
+
+function BaseManager:start(initializer, initargs)
+  check_state(self, "initial", "start")
+  if initializer ~= nil and not arguments.is_callable(initializer) then
+    error(("bad argument #1 to 'start' (function expected, got %s)"):format(type(initializer)), 2)
+  end
+  local args = (initargs == nil or type(initargs) == "table") and arguments.copy(initargs)
+  if not args then error("bad argument #2 to 'start' (table of arguments expected)", 2) end
+  local life, client = launch(self, initializer, args)
+  self._life, self._client, self._address = life, client, life.address
+  self._state = "started"
+  return self
+end
+
+--- Connects to a server that another process has started.
+function BaseManager:connect()
+  check_state(self, "initial", "connect")
+  if self._address == nil then error("cannot connect a manager without an address", 2) end
+  local client = Client.new(self._address, self._authkey)
+  client:connect({})
+  self._client, self._state = client, "started"
+  return self
+end
+
+--- A server for this process to serve with.
+function BaseManager:get_server()
+  check_state(self, "initial", "get the server of")
+  local listener = connection.Listener(self._address, { authkey = self._authkey, backlog = 128 })
+  self._address = listener.address
+  return Server.new(self._registry, listener)
+end
+
+function BaseManager:shutdown()
+  if self._state == "shut down" then return end
+  check_state(self, "started", "shut down")
+  if not self._life then
+    error("cannot shut down a manager that another process has started", 2)
+  end
+  if not self._life:is_mine() then
+    error("only the process that started it can shut down a manager", 2)
+  end
+  self._state = "shut down"
+  self._life:finish()
+end
+
+function BaseManager:join(timeout)
+  if not self._life then error("cannot join a manager that this process has not started", 2) end
+  return self._life.process:join(timeout)
+end
+
+function BaseManager:_number_of_objects() return self._client:call(0, "info") end
+
+-- --- SyncManager --------------------------------------------------------------
+
+local SyncManager = BaseManager:subclass()
+managers.SyncManager = SyncManager
+
+for name in pairs(objects.kinds) do
+  if name ~= "Iterator" then SyncManager._registry[name] = { proxytype = name, builtin = true } end
+end
+
+local POOL = { "apply", "apply_async", "close", "imap", "imap_unordered", "join", "map",
+  "map_async", "starmap", "starmap_async", "terminate" }
+
+-- The workers are children of the server.
+SyncManager:register("Pool", function(...)
+  return require("tidelock.multiprocessing").Pool(...)
+end, {
+  exposed = POOL,
+  method_to_typeid = { apply_async = "AsyncResult", map_async = "AsyncResult",
+    starmap_async = "AsyncResult", imap = "Iterator", imap_unordered = "Iterator" },
+})
+SyncManager:register("AsyncResult", nil, { exposed = { "get", "ready", "successful", "wait" } })
+
+--- A manager of a context that has been started.
+function managers._start(ctx)
+  return SyncManager { ctx = ctx }:start()
+end
+
+return managers

@@ -1,0 +1,213 @@
+--- What calls do in a manager's server: of its objects' methods, and of what the
+--- server itself is asked for. These are methods of the server (server.lua).
+local arguments = require("tidelock._arguments")
+local classes = require("tidelock.multiprocessing.managers.classes")
+local errors = require("tidelock.errors")
+local Objects = require("tidelock.multiprocessing.managers.objects")
+local proxies = require("tidelock.multiprocessing.managers.proxies")
+local threading = require("tidelock.threading")
+
+local calls = {}
+
+local requests = {} -- of the server itself, by their names
+
+--- What a thread works for: its session; and to whom it sends an answer, 'sending'.
+calls.here = threading.Local()
+local here = calls.here
+
+-- --- Methods of objects ---------------------------------------------------------
+
+--- The call may take long, or wait for ever: the main thread is to end it when
+--- its caller goes.
+function calls:attend(caller)
+  local session = caller.session
+  if not session then return end
+  session.calls, self.attended[session] = session.calls + 1, true
+  if not self.awake then
+    self.awake = true
+    self.wake:set()
+  end
+end
+
+--- What the caller gets for a new object: inside the server a proxy, else what
+--- becomes one where it is received.
+function calls:give(caller, value, typeid)
+  local kind = self.kinds[typeid]
+  if not kind then error(("there is no type '%s' to return"):format(tostring(typeid)), 0) end
+  local object = self.objects:add(value, typeid, kind)
+  if caller.is_local then return self:proxy(object) end
+  self.objects:retain(caller.client.refs, object.id)
+  return setmetatable({ n = 8, self.name, self.address, object.id, typeid, kind.class,
+    object.exposed, caller.client.number, true }, classes.Given)
+end
+
+local function has_no(object, name)
+  error(("'%s' has no exposed method '%s'"):format(object.typeid, tostring(name)), 0)
+end
+
+--- Calls a method of a custom object, or reads a field.
+local function call_custom(self, caller, object, name, ...)
+  if not object.exposed[name] then has_no(object, name) end
+  self:attend(caller)
+  if name == "__call" then return object.value(...) end
+  local member = object.value[name]
+  if not arguments.is_callable(member) then return member end
+  local typeid = object.kind.method_to_typeid[name]
+  if typeid then return self:give(caller, member(object.value, ...), typeid) end
+  return member(object.value, ...)
+end
+
+--- Calls f(referent, ...) with nobody else in a method of the referent.
+local function apply(self, caller, object, f, ...)
+  if not arguments.is_callable(f) then
+    error(("bad argument #2 to 'apply' (function expected, got %s)"):format(type(f)), 0)
+  end
+  if object.kind.methods and not object.kind.is_data then
+    error(("apply is not for '%s', which has methods for all that can be done"):format(
+      object.typeid), 0)
+  end
+  self:attend(caller)
+  local held <close> = object.lock:guard()
+  return f(object.value, ...)
+end
+
+function calls:invoke(caller, id, name, ...)
+  if id == 0 then return requests[name](self, caller, ...) end
+  local object = self.objects:find(id)
+  if not object then error("the manager has this object no more", 0) end
+  if name == "__apply" then return apply(self, caller, object, ...) end
+  local kind = object.kind
+  if not kind.methods then
+    if name == "__tostring" then return tostring(object.value) end
+    return call_custom(self, caller, object, name, ...)
+  end
+  local method = kind.methods[name]
+  if not method then
+    if name == "__tostring" then return object.value:text() end
+    has_no(object, name)
+  end
+  if not kind.is_data then return method(object.value, caller, ...) end
+  if object.lock:locked() then self:attend(caller) end
+  local held <close> = object.lock:guard()
+  return method(object.value, caller, ...)
+end
+
+-- --- What clients ask of the server itself ------------------------------------
+-- Each is called with the server and the caller.
+
+function requests:create(caller, typeid, ...)
+  local kind = self.kinds[typeid]
+  if not kind or not kind.create then
+    error(("the server has no type '%s'"):format(tostring(typeid)), 0)
+  end
+  if kind.is_custom then self:attend(caller) end
+  local value = kind.create(caller, ...)
+  if value == nil or type(value) ~= "table" and type(value) ~= "userdata" and
+    not arguments.is_callable(value) then
+    error(("the constructor of '%s' returned no object (a %s)"):format(typeid, type(value)), 0)
+  end
+  return self:give(caller, value, typeid)
+end
+
+local OBJECT_GONE = "the manager has the object of this proxy no more"
+
+--- The reference of a message becomes that of who has received it, if it is still
+--- there.
+function calls:redeem(number, id)
+  local owner = self.clients[number]
+  if owner then self.objects:release(owner.leases, id) end
+end
+
+function requests:adopt(caller, id, number)
+  if not self.objects:retain(caller.client.refs, id) then error(OBJECT_GONE, 0) end
+  self:redeem(number, id)
+end
+
+--- A reference for a message that the caller sends.
+function requests:lease(caller, id)
+  if not self.objects:retain(caller.client.leases, id) then error(OBJECT_GONE, 0) end
+  return caller.client.number
+end
+
+--- The references of a child that the caller is about to fork.
+function requests:fork(caller)
+  local forks = caller.client.forks
+  forks[#forks + 1] = self.objects:copy(caller.client.refs)
+  return caller.client.number, #forks
+end
+
+function requests:register(_, name, entry)
+  self.kinds[name] = Objects.kind(entry)
+end
+
+function requests:info()
+  collectgarbage()
+  collectgarbage()
+  return self.objects:count()
+end
+
+function requests:shutdown()
+  self.stopped = true
+  self.wake:set()
+end
+
+-- --- Proxies in the server ----------------------------------------------------
+
+-- In the server itself proxies lead straight to their objects.
+local Link = {}
+Link.__index = Link
+
+function Link:call(id, name, ...)
+  local session = here.session
+  return self.server:invoke({
+    client = session and session.client or self.server.own,
+    conn = session and session.conn,
+    ident = session and session.ident or threading.get_ident(),
+    server = self.server,
+    session = session,
+    is_local = true,
+  }, id, name, ...)
+end
+
+function Link:read(id, key) return self:call(id, "__index", key) end
+
+function Link:release(id) self.server.objects:release(self.server.own.refs, id) end
+
+--- A proxy travels to who is being answered, who has its reference then, or in a
+--- message.
+function Link:lease(id)
+  local server = self.server
+  local to = here.sending
+  local client = to or here.session and here.session.client or server.own
+  if not server.objects:retain(to and client.refs or client.leases, id) then
+    error(errors.new(errors.PicklingError, OBJECT_GONE), 0)
+  end
+  return client.number, to ~= nil
+end
+
+--- The server's way to its own objects.
+function calls:new_link()
+  return setmetatable({ server = self, name = self.name, address = self.address }, Link)
+end
+
+function calls:proxy(object)
+  self.objects:retain(self.own.refs, object.id)
+  return proxies.new(self.link, object.id, object.typeid, object.kind.class, object.exposed)
+end
+
+--- A proxy of this server's has come: what was sent by a client, or came back.
+function Link:restore(id, number, given)
+  local server = self.server
+  if not server.objects:retain(server.own.refs, id) then error(OBJECT_GONE, 0) end
+  local owner = server.clients[number]
+  if owner then server.objects:release(given and owner.refs or owner.leases, id) end
+end
+
+--- The referent of a proxy that was an argument; nil of anything else.
+function calls:referent(value)
+  local id = proxies.id_in(value, self.link)
+  local object = id and self.objects:find(id)
+  return object and object.value
+end
+
+return calls

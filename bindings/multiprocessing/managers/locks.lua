@@ -1,0 +1,275 @@
+--- Lock, RLock, Semaphore, Condition, Event and Barrier in a manager's server.
+--- They are CPython's threading classes to clients; see monitor.lua.
+---
+--- As between processes without a manager, the death of a client that holds a
+--- lock is told: the next one that acquires it gets OwnerDied, and holds it. Its
+--- permits of semaphores return, and a barrier at which it waited breaks.
+local errors = require("tidelock.errors")
+local Monitor = require("tidelock.multiprocessing.managers.monitor")
+
+local locks = {}
+
+-- --- Lock and RLock -----------------------------------------------------------
+
+local Lock = Monitor.class()
+
+--- Whose it is, is {client, ident}; an RLock counts.
+function Lock.new(recursive)
+  return Monitor.init(setmetatable({ _recursive = recursive, _count = 0 }, Lock))
+end
+
+function Lock:_is_mine(caller)
+  local owner = self._owner
+  return owner and owner.client == caller.client and owner.ident == caller.ident
+end
+
+--- Frees it, for the next one; the mutex is held.
+function Lock:_free()
+  local owner = self._owner
+  self._owner, self._count, owner.client.holds[self] = nil, 0, nil
+  self:tell("acquire")
+end
+
+--- Takes it if it is free; the mutex is held.
+function Lock:_take(caller, count)
+  if self._owner then return false end
+  local owner = { client = caller.client, ident = caller.ident }
+  self._owner, self._count, owner.client.holds[self] = owner, count, true
+  return true
+end
+
+function Lock:acquire(caller, blocking, timeout)
+  local deadline = Monitor.blocking(blocking, timeout, 1, "acquire")
+  if self._recursive and self:_is_mine(caller) then
+    self._count = self._count + 1
+  else
+    local function take() return self:_take(caller, 1) end
+    if not self:wait(caller, "acquire", deadline, take) then return false end
+  end
+  caller.undo = function() self:_undo() end
+  if self._died then
+    self._died = nil
+    error(errors.new(errors.OwnerDied, "the client that held the lock has died"), 0)
+  end
+  return true
+end
+
+function Lock:_undo()
+  local held <close> = self:enter()
+  if self._count > 1 then self._count = self._count - 1 elseif self._owner then self:_free() end
+end
+
+function Lock:release(caller)
+  local held <close> = self:enter()
+  if not self._owner then error("cannot release an unlocked lock", 0) end
+  if self._recursive and not self:_is_mine(caller) then
+    error("cannot release a lock that another thread holds", 0)
+  end
+  if self._count > 1 then self._count = self._count - 1 else self:_free() end
+end
+
+function Lock:locked() return self._owner ~= nil end
+
+--- The client has died.
+function Lock:forget(client)
+  local held <close> = self:enter()
+  if not self._owner or self._owner.client ~= client then return end
+  self._died = true
+  self:_free()
+end
+
+function Lock:text() return self._owner and "locked" or "unlocked" end
+
+locks.Lock = { methods = { acquire = Lock.acquire, release = Lock.release, locked = Lock.locked } }
+locks.RLock = { methods = locks.Lock.methods }
+function locks.Lock.create() return Lock.new(false) end
+function locks.RLock.create() return Lock.new(true) end
+
+-- --- Semaphore ----------------------------------------------------------------
+
+local Semaphore = Monitor.class()
+
+local function new_semaphore(name, value, bounded)
+  local n = Monitor.count(value, 1, name, 1, 0)
+  return Monitor.init(setmetatable({ _value = n, _most = bounded and n, _taken = {} }, Semaphore))
+end
+
+--- Counts what a client has taken and not given back.
+function Semaphore:_note(client, n)
+  local taken = math.max((self._taken[client] or 0) + n, 0)
+  self._taken[client] = taken > 0 and taken or nil
+  client.holds[self] = taken > 0 or nil
+end
+
+function Semaphore:acquire(caller, blocking, timeout)
+  local deadline = Monitor.blocking(blocking, timeout, 1, "acquire")
+  local taken = self:wait(caller, "acquire", deadline, function()
+    if self._value == 0 then return false end
+    self._value = self._value - 1
+    self:_note(caller.client, 1)
+    return true
+  end)
+  if taken then caller.undo = function() self:_give(caller.client, 1) end end
+  return taken
+end
+
+function Semaphore:_give(client, n)
+  local held <close> = self:enter()
+  self:_note(client, -n)
+  self._value = self._value + n
+  self:tell("acquire")
+end
+
+function Semaphore:release(caller, n)
+  n = Monitor.count(n, 1, "release", 1, 1)
+  if self._most and self._value + n > self._most then
+    error("semaphore released too many times", 0)
+  end
+  self:_give(caller.client, n)
+end
+
+function Semaphore:get_value() return self._value end
+
+function Semaphore:forget(client)
+  local n = self._taken[client]
+  if not n then return end
+  if self._most then n = math.min(n, self._most - self._value) end
+  self:_give(client, n)
+  self._taken[client] = nil
+end
+
+function Semaphore:text() return "value=" .. self._value end
+
+local methods = { acquire = Semaphore.acquire, release = Semaphore.release,
+  get_value = Semaphore.get_value }
+locks.Semaphore, locks.BoundedSemaphore = { methods = methods }, { methods = methods }
+function locks.Semaphore.create(_, n) return new_semaphore("Semaphore", n, false) end
+function locks.BoundedSemaphore.create(_, n) return new_semaphore("BoundedSemaphore", n, true) end
+
+-- --- Condition ----------------------------------------------------------------
+
+local Condition = Monitor.class()
+
+local function check_held(self, caller)
+  local lock = self._lock
+  if not lock._owner or lock._recursive and not lock:_is_mine(caller) then
+    error("the condition's lock is not held", 0)
+  end
+end
+
+local function give_wholly(lock)
+  local held <close> = lock:enter()
+  local count = lock._count
+  lock:_free()
+  return count
+end
+
+function Condition:wait_once(caller, timeout)
+  local deadline = Monitor.deadline(timeout, 1, "wait")
+  check_held(self, caller)
+  local lock, ticket = self._lock, {}
+  do
+    local held <close> = self:enter()
+    self._tickets[#self._tickets + 1] = ticket
+  end
+  local count = give_wholly(lock)
+  -- Each waits for itself: which of them goes on, notify has decided.
+  local ok, notified = pcall(self.wait, self, caller, ticket, deadline,
+    function() return ticket.notified end)
+  self:_forget_ticket(ticket, ok)
+  -- Whoever ended cannot have the lock again, and is not to wait for it.
+  if not ok then error(notified, 0) end
+  lock:wait(caller, "acquire", nil, function() return lock:_take(caller, count) end)
+  caller.undo = function()
+    for _ = 1, count do lock:_undo() end
+  end
+  if lock._died then
+    lock._died = nil
+    error(errors.new(errors.OwnerDied, "a client that held the lock has died"), 0)
+  end
+  return notified
+end
+
+local function notify(self, n)
+  for _ = 1, math.min(n, #self._tickets) do
+    local ticket = self._tickets[1]
+    ticket.notified = true table.remove(self._tickets, 1)
+    self:tell(ticket)
+  end
+end
+
+--- Takes the ticket away; a notification that nobody has seen goes to the next.
+function Condition:_forget_ticket(ticket, seen)
+  local held <close> = self:enter()
+  for i, other in ipairs(self._tickets) do
+    if other == ticket then return table.remove(self._tickets, i) end
+  end
+  if ticket.notified and not seen then notify(self, 1) end
+end
+
+function Condition:notify(caller, n)
+  n = Monitor.count(n, 1, "notify", 1, 0)
+  check_held(self, caller)
+  local held <close> = self:enter()
+  notify(self, n)
+end
+
+function Condition:notify_all(caller)
+  check_held(self, caller)
+  local held <close> = self:enter()
+  notify(self, math.maxinteger)
+end
+
+function Condition:text() return self._lock:text() end
+
+locks.Condition = { methods = {
+  acquire = function(self, ...) return self._lock:acquire(...) end,
+  release = function(self, ...) return self._lock:release(...) end,
+  locked = function(self) return self._lock:locked() end,
+  wait = Condition.wait_once,
+  notify = Condition.notify,
+  notify_all = Condition.notify_all,
+} }
+
+--- 'lock' is a proxy of a Lock or RLock.
+function locks.Condition.create(caller, lock)
+  local given = lock
+  lock = given and caller.server:referent(given)
+  if given ~= nil and getmetatable(lock) ~= Lock then
+    Monitor.bad(1, "Condition", "a proxy of a Lock or RLock expected")
+  end
+  return Monitor.init(setmetatable({ _lock = lock or Lock.new(true), _tickets = {} }, Condition))
+end
+
+-- --- Event --------------------------------------------------------------------
+
+local Event = Monitor.class()
+
+function Event:set()
+  local held <close> = self:enter()
+  self._set, self._times = true, self._times + 1
+  self:tell("set")
+end
+
+function Event:clear()
+  local held <close> = self:enter()
+  self._set = false
+end
+
+--- Whoever waited when it was set goes on, also if it has been cleared since.
+function Event:wait_set(caller, timeout)
+  local deadline, times = Monitor.deadline(timeout, 1, "wait"), self._times
+  return self:wait(caller, "set", deadline, function()
+    return self._set or self._times > times
+  end)
+end
+
+function Event:text() return self._set and "set" or "unset" end
+
+locks.Event = { methods = { set = Event.set, clear = Event.clear, wait = Event.wait_set,
+  is_set = function(self) return self._set end } }
+function locks.Event.create()
+  return Monitor.init(setmetatable({ _set = false, _times = 0 }, Event))
+end
+
+return locks

@@ -1,0 +1,144 @@
+--- What the locks and queues in a manager's server are made of: a state that is
+--- changed under a lock, and callers that wait for it.
+---
+--- A caller is {client, conn, ident, undo}: the client process, the connection
+--- that its call came by, and the thread there. Nobody else uses that connection
+--- until the call is answered, so when there is something to be read from it the
+--- caller has ended or given up, and the wait ends. A caller that waits has
+--- changed nothing yet; what it has taken when it goes on, its 'undo' gives back,
+--- should the answer not be received.
+---
+--- Callers that wait for the same are served in the order of their coming. Each
+--- has an event; whoever changes the state sets those of all who may go on, and
+--- they look themselves, so none that ends meanwhile takes a wake-up with it.
+local errors = require("tidelock.errors")
+local threading = require("tidelock.threading")
+local time = require("tidelock.time")
+
+local Monitor = {}
+Monitor.__index = Monitor
+
+--- What a call raises whose caller is there no more.
+Monitor.GONE = errors.class("CallerGone")
+
+--- A class over this one.
+function Monitor.class()
+  local class = setmetatable({}, { __index = Monitor })
+  class.__index = class
+  return class
+end
+
+--- Gives the object what a monitor has.
+function Monitor.init(self)
+  self._mutex = threading.Lock()
+  self._queues = {} -- by what is waited for: places, the first one is next
+  return self
+end
+
+--- To be held, in a variable that is closed, while the state is looked at or
+--- changed; nothing waits meanwhile.
+function Monitor:enter() return self._mutex:guard() end
+
+--- Those who wait for it look again. The mutex is held, or it is not needed.
+function Monitor:tell(what)
+  for _, place in ipairs(self._queues[what] or {}) do place.event:set() end
+end
+
+--- How many wait for it.
+function Monitor:waiting(what) return self._queues[what] and #self._queues[what] or 0 end
+
+-- A place in a queue, from before the wait until after it.
+local Place = {}
+
+local function stand(self, what)
+  local place = setmetatable({ event = threading.Event(), monitor = self, what = what }, Place)
+  local queue = self._queues[what] or {}
+  self._queues[what] = queue
+  queue[#queue + 1] = place
+  return place
+end
+
+--- Leaves the queue; the others may have come nearer to what they wait for.
+function Place:__close()
+  local held <close> = self.monitor:enter()
+  local queue = self.monitor._queues[self.what]
+  for i, place in ipairs(queue) do
+    if place == self then
+      table.remove(queue, i)
+      break
+    end
+  end
+  if #queue == 0 then self.monitor._queues[self.what] = nil end
+  self.monitor:tell(self.what)
+end
+
+--- Waits for 'what' until go(): it is called with the mutex held, when it is the
+--- caller's turn, and takes what it can. False if the time passed first.
+---@param deadline number? of time.monotonic; nil: never; 0: does not wait
+function Monitor:wait(caller, what, deadline, go)
+  local place
+  do
+    local held <close> = self:enter()
+    if self:waiting(what) == 0 and go() then return true end
+    if deadline and deadline <= time.monotonic() then return false end
+    place = stand(self, what)
+  end
+  local _ <close> = place
+  local objects = { place.event, caller.conn }
+  while true do
+    do
+      local held <close> = self:enter()
+      place.event:clear()
+      if self._queues[what][1] == place and go() then return true end
+    end
+    local left = deadline and math.max(deadline - time.monotonic(), 0)
+    for _, ready in ipairs(threading.wait_any(objects, left)) do
+      if ready == caller.conn then error(errors.new(Monitor.GONE, "the caller is gone"), 0) end
+    end
+    if left == 0 and not place.event:is_set() then return false end
+  end
+end
+
+-- --- Arguments ----------------------------------------------------------------
+
+function Monitor.bad(number, name, message)
+  error(("bad argument #%d to '%s' (%s)"):format(number, name, message), 0)
+end
+
+--- When the timeout, argument 'number' of 'name', is over.
+function Monitor.deadline(timeout, number, name)
+  if timeout == nil or timeout == math.huge then return nil end
+  if type(timeout) ~= "number" then
+    Monitor.bad(number, name, "number expected, got " .. type(timeout))
+  end
+  if timeout < 0 or timeout ~= timeout then
+    Monitor.bad(number, name, "timeout must be non-negative")
+  end
+  return timeout == 0 and 0 or time.monotonic() + timeout
+end
+
+--- The same of the arguments (blocking = true, timeout = -1) at 'number'.
+function Monitor.blocking(blocking, timeout, number, name)
+  if blocking ~= nil and type(blocking) ~= "boolean" then
+    Monitor.bad(number, name, "boolean expected, got " .. type(blocking))
+  end
+  if timeout == -1 then timeout = nil end
+  if blocking == false then
+    if timeout ~= nil then
+      Monitor.bad(number + 1, name, "cannot specify a timeout for a non-blocking call")
+    end
+    return 0
+  end
+  return Monitor.deadline(timeout, number + 1, name)
+end
+
+--- An integer, 'usual' if absent, of at least 'least'.
+function Monitor.count(n, number, name, usual, least)
+  if n == nil then n = usual end
+  local integer = math.type(n) and math.tointeger(n)
+  if not integer then Monitor.bad(number, name, "integer expected, got " .. type(n)) end
+  if integer < least then Monitor.bad(number, name, "must be at least " .. least) end
+  return integer
+end
+
+return Monitor

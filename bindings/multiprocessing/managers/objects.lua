@@ -1,0 +1,144 @@
+--- The referents in a manager's server, and who holds on to them.
+---
+--- A referent stays as long as somebody has a reference: a client process, for
+--- each of its proxies; or a message that a proxy travels in, which is counted
+--- for the process that has sent it until the receiver takes it over. A client's
+--- references go with the process; those of its messages a while later, for they
+--- may still be received. Counts are changed in single lines, by any thread and
+--- by finalizers.
+local arguments = require("tidelock._arguments")
+local barrier = require("tidelock.multiprocessing.managers.barrier")
+local core = require("tidelock._multiprocessing")
+local data = require("tidelock.multiprocessing.managers.data")
+local locks = require("tidelock.multiprocessing.managers.locks")
+local queues = require("tidelock.multiprocessing.managers.queues")
+local threading = require("tidelock.threading")
+
+local Objects = {}
+Objects.__index = Objects
+
+--- The types that every server has, by their typeids: how they are created, what
+--- clients may call, and the class of their proxies.
+local kinds = {
+  Array = data.Array,
+  Barrier = barrier,
+  BoundedSemaphore = locks.BoundedSemaphore,
+  Condition = locks.Condition,
+  Event = locks.Event,
+  Iterator = { class = "Iterator", exposed = { "__call" } },
+  JoinableQueue = { methods = queues.methods, create = queues.create },
+  Lock = locks.Lock,
+  Namespace = data.Namespace,
+  Queue = queues,
+  RLock = locks.RLock,
+  Semaphore = locks.Semaphore,
+  Value = data.Value,
+  dict = data.dict,
+  list = data.list,
+}
+local CLASSES = { dict = "Dict", list = "List", RLock = "Lock", BoundedSemaphore = "Semaphore",
+  JoinableQueue = "Queue" }
+for name, kind in pairs(kinds) do kind.class = kind.class or CLASSES[name] or name end
+
+Objects.kinds = kinds
+
+--- What is registered under a name, as a kind.
+---@param entry table callable and the options of register
+function Objects.kind(entry)
+  local kind = { class = "Object", exposed = entry.exposed,
+    method_to_typeid = entry.method_to_typeid or {} }
+  for key, value in pairs(kinds[entry.proxytype] or {}) do kind[key] = value end
+  kind.create = entry.callable and function(_, ...) return entry.callable(...) end
+  kind.is_custom = true
+  return kind
+end
+
+function Objects.new()
+  return setmetatable({ _by_id = {}, _of = setmetatable({}, { __mode = "k" }), _last = 0 }, Objects)
+end
+
+--- The names of the methods of an object that do not begin with '_'.
+local function public_methods(value)
+  local names, from = {}, value
+  while type(from) == "table" or type(from) == "userdata" do
+    if type(from) == "table" then
+      for name, member in next, from do
+        if type(name) == "string" and name:sub(1, 1) ~= "_" and arguments.is_callable(member) then
+          names[name] = true
+        end
+      end
+    end
+    local meta = getmetatable(from)
+    from = type(meta) == "table" and rawget(meta, "__index") or nil
+  end
+  return names
+end
+
+--- What clients may use of a custom object, by names: true for a method, or
+--- "field".
+local function exposed_of(value, kind)
+  if kind.methods then return nil end
+  if not kind.exposed then return public_methods(value) end
+  local names = {}
+  for _, name in ipairs(kind.exposed) do
+    local is_method = name == "__call" or arguments.is_callable(value[name])
+    names[name] = is_method or "field"
+  end
+  return names
+end
+
+--- The object with this referent, nobody having a reference yet; custom referents
+--- are known again.
+function Objects:add(value, typeid, kind)
+  local known = self._of[value]
+  if known and self._by_id[known.id] == known and known.typeid == typeid then return known end
+  local id = self._last + 1 self._last = id
+  local object = { id = id, value = value, typeid = typeid, kind = kind, count = 0,
+    lock = threading.RLock(), exposed = exposed_of(value, kind) }
+  self._by_id[id] = object
+  self._of[value] = object
+  return object
+end
+
+function Objects:find(id) return self._by_id[id] end
+
+function Objects:count()
+  return #core.keys(self._by_id)
+end
+
+--- One reference more in 'refs', a table of numbers by ids; false if there is no
+--- such object any more.
+function Objects:retain(refs, id)
+  local object = self._by_id[id]
+  if not object then return false end
+  object.count, refs[id] = object.count + 1, (refs[id] or 0) + 1
+  return true
+end
+
+--- One reference less; false if there is none.
+function Objects:release(refs, id)
+  local n, object = refs[id], self._by_id[id]
+  if not n or not object then return false end
+  object.count, refs[id] = object.count - 1, n > 1 and n - 1 or nil
+  if object.count == 0 then self._by_id[id] = nil end
+  return true
+end
+
+--- All of them, 'refs' is empty then.
+function Objects:release_all(refs)
+  for _, id in ipairs(core.keys(refs)) do
+    while self:release(refs, id) do end -- luacheck: ignore
+    refs[id] = nil
+  end
+end
+
+--- The same references once more.
+function Objects:copy(refs)
+  local copy = {}
+  for _, id in ipairs(core.keys(refs)) do
+    for _ = 1, refs[id] or 0 do self:retain(copy, id) end
+  end
+  return copy
+end
+
+return Objects

@@ -1,0 +1,125 @@
+--- The connections of clients to a manager's server, each in a thread: see
+--- server.lua for what is sent.
+local calls = require("tidelock.multiprocessing.managers.calls")
+local errors = require("tidelock.errors")
+local threading = require("tidelock.threading")
+
+local sessions = {}
+
+--- What is raised in the server and cannot travel is told as one of these.
+sessions.RemoteError = errors.class("multiprocessing.RemoteError")
+
+local here = calls.here
+
+local function to_problem(value)
+  return { value = value, traceback = debug.traceback(tostring(value), 2) }
+end
+
+local function report(session, problem)
+  return { false, session.undo ~= nil, problem.value, problem.traceback, n = 4 }
+end
+
+local function outcome(session, ok, ...)
+  if not ok then return report(session, (...)) end
+  return { true, session.undo ~= nil, n = select("#", ...) + 2, ... }
+end
+
+--- A field of a table is asked for by a string: the object's id, and the name.
+--- What is no table is sent as it is.
+local function answer_read(self, session, request)
+  local id, name = ("<j"):unpack(request), request:sub(9)
+  local object = self.objects:find(id)
+  if object and object.kind.is_plain then
+    local busy, value = object.lock:locked(), object.value[name] -- at one moment
+    if not busy and type(value) ~= "table" then return value end
+  end
+  return outcome(session, xpcall(self.invoke, to_problem, self, session, id, "__index", name))
+end
+
+local function answer(self, session, request)
+  if type(request) == "string" then return answer_read(self, session, request) end
+  session.ident = request[3]
+  return outcome(session, xpcall(self.invoke, to_problem, self, session, request[1], request[2],
+    table.unpack(request, 4, request.n)))
+end
+
+--- Sends an answer; what cannot travel becomes an error that can. False if it
+--- did not reach the socket.
+local function send(session, reply)
+  here.sending = session.client
+  local ok, problem = pcall(session.conn.send, session.conn, reply)
+  here.sending = nil
+  if ok then return true end
+  if not errors.is(problem, errors.PicklingError) then return false end
+  if session.undo then session.undo() end
+  session.undo = nil
+  local value = problem
+  if reply[1] == false then
+    value = errors.new(sessions.RemoteError, tostring(reply[3]))
+  end
+  return (pcall(session.conn.send, session.conn,
+    { false, false, value, reply[1] == false and reply[4] or nil, n = 4 }))
+end
+
+--- Whether the caller has got the answer, if it matters.
+local function is_received(session)
+  if not session.undo then return true end
+  local ok, word = pcall(session.conn.recv_bytes, session.conn)
+  return ok and word == "" and not session.client.gone
+end
+
+--- Answers the calls of one connection until its end.
+local function serve(self, conn, client)
+  local session = { client = client, conn = conn, server = self, calls = 0,
+    thread = threading.current_thread() }
+  session.session = session
+  here.session = session
+  while true do
+    local ok, request = pcall(conn.recv, conn)
+    session.undo = nil
+    local reply
+    if ok then
+      reply = answer(self, session, request)
+    elseif errors.is(request, errors.UnpicklingError) then
+      reply = report(session, { value = request })
+    else
+      break
+    end
+    self.attended[session] = nil
+    if not send(session, reply) or not is_received(session) then break end
+  end
+  if session.undo then session.undo() end
+  -- What it was given after its end had been seen.
+  if client.gone then self.objects:release_all(client.refs) end
+end
+
+--- What a new connection is for.
+function sessions.welcome(self, conn)
+  local ok, first = pcall(function()
+    self.listener:_welcome(conn)
+    return conn:recv()
+  end)
+  if not ok or type(first) ~= "table" then
+    pcall(conn.close, conn)
+    return
+  end
+  self.connections[conn] = true
+  if first.call then
+    local client = self.clients[first.call]
+    if client and not client.gone then serve(self, conn, client) end
+    self.connections[conn] = nil
+    pcall(conn.close, conn)
+    return
+  end
+  local client = self:new_client()
+  local parent = self.clients[first.parent]
+  if parent then -- it is a fork, and has what its parent left it
+    client.refs, parent.forks[first.fork] = parent.forks[first.fork] or client.refs, false
+  end
+  conn:send({ number = client.number, name = self.name })
+  client.is_starter = first.starter
+  self.controls[conn] = client
+  self.wake:set()
+end
+
+return sessions

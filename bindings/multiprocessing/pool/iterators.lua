@@ -1,0 +1,157 @@
+--- The iterators of a pool: over results in the order of their tasks, or of their
+--- coming. What a job is, jobs.lua tells; that no line is torn apart holds here,
+--- too.
+local errors = require("tidelock.errors")
+local jobs = require("tidelock.multiprocessing.pool.jobs")
+local threading = require("tidelock.threading")
+
+local iterators = {}
+
+local INDEX_MASK = jobs.INDEX_MASK
+
+local Iterator = { __name = "multiprocessing.IMapIterator" }
+Iterator.__index = Iterator
+
+--- The job of an iterator, which has no reference to it: who drops the iterator
+--- ends its input.
+local Stream = {}
+Stream.__index = Stream
+
+--- Whether the next chunk is there.
+function Stream:_is_ready()
+  local place = self._received + 1
+  if self._order then return self._order[place] ~= nil end
+  return self._parts[place & INDEX_MASK] ~= nil
+end
+
+function Stream:_missing() return self._received + 1, self._sent end
+
+local ENDLESS = 1 << 53 -- parts are left as long as there may be input
+
+--- Over the results of chunks: source(size) gives the next items, nil at the
+--- end of the input, and the problem that ends it. At most 'ahead' items are on
+--- their way, in chunks of 'size'. 'send(job, index, chunk)' submits one;
+--- 'ended(iterator)' is called when there is no more input.
+function iterators.new(engine, source, size, ahead, ordered, send, ended)
+  local job = setmetatable({
+    _left = ENDLESS,
+    _arrived = 0,  -- chunks
+    _sent = 0,     -- chunks: the last index
+    _received = 0, -- chunks that have been opened
+    _parts = {},
+    _order = not ordered and {} or nil,
+    _sizes = {},   -- of the chunks that have been sent and not opened
+  }, Stream)
+  jobs.register(engine, job)
+  return setmetatable({
+    _engine = engine,
+    _job = job,
+    _lock = threading.RLock(), -- the input may be an iterator of this pool
+    _source = source,
+    _size = size,
+    _ahead = ahead,
+    _send_chunk = send,
+    _on_end = ended,
+    _flying = 0,   -- items that have been sent and not opened
+    _chunk = nil,  -- taken from the input, and not known to be sent
+    _items = nil,  -- of the chunk that is being handed out
+    _place = 0,    -- in it
+  }, Iterator)
+end
+
+function Iterator:__tostring()
+  return ("<IMapIterator %d of %d chunks>"):format(self._job._received, self._job._sent)
+end
+
+--- There is no more input.
+function Iterator:_end()
+  local job = self._job
+  self._ended, job._left = true, job._sent - job._arrived
+  if job._left == 0 then self._engine.jobs[job._number] = nil end
+  self._on_end(self)
+end
+
+--- Dropped: what has been sent is done, for nobody.
+function Iterator:__gc()
+  self._engine.jobs[self._job._number] = nil
+  if not self._ended then self._on_end(self) end
+end
+
+--- Sends the chunk that was taken, which a thread that was interrupted may have
+--- done: then '_sent' says so.
+local function send_taken(self)
+  local job, taken = self._job, self._chunk
+  if job._sent < taken.index then
+    job._sizes[taken.index & INDEX_MASK] = taken.size
+    self._send_chunk(job, taken.index, taken.chunk)
+  end
+  self._chunk, self._flying = nil, self._flying + taken.size
+end
+
+--- Sends chunks until 'limit' items are on their way.
+function Iterator:_send(limit)
+  if self._chunk then send_taken(self) end
+  while not self._ended and self._flying < limit do
+    local chunk, problem = self._source(self._size)
+    self._problem = self._problem or problem
+    if chunk then
+      self._chunk = { index = self._job._sent + 1, chunk = chunk, size = chunk.n }
+      send_taken(self)
+    end
+    if not chunk or problem then self:_end() end
+  end
+end
+
+--- Sends all the rest, for a pool that is going to end.
+function Iterator:_drain()
+  local held <close> = self._lock:guard()
+  self:_send(math.huge)
+end
+
+--- Makes the next chunk the one that is handed out; raises if it failed.
+local function open_chunk(self)
+  local job = self._job
+  local place = job._received + 1
+  local index = job._order and job._order[place] or place & INDEX_MASK
+  local ok, value = jobs.open(job._parts[index])
+  local flying = self._flying - job._sizes[index]
+  job._received, self._flying, self._items, self._place = place, flying, ok and value, 0
+  job._parts[index], job._sizes[index] = nil, nil
+  if job._order then job._order[place] = nil end
+  if not ok then jobs.fail(value) end
+end
+
+--- Waits for the next chunk. False at the end; raises TimeoutError.
+local function next_chunk(self, timeout)
+  local job = self._job
+  self:_send(self._ahead)
+  if job._received == job._sent then
+    local problem = self._problem
+    self._problem = nil
+    if problem then jobs.fail(problem) end
+    return false
+  end
+  if not job:_is_ready() and not self._engine:wait(job, timeout) then
+    error(errors.new(errors.TimeoutError, "the next result is not there yet"), 0)
+  end
+  open_chunk(self)
+  self:_send(self._ahead)
+  return true
+end
+
+--- The next result, of whatever chunk; nil at the end. A result nil is false.
+function Iterator:next(timeout)
+  jobs.check_timeout(timeout, "next")
+  local held <close> = self._lock:guard()
+  while not self._items or self._place >= self._items.n do
+    self._items = nil
+    if not next_chunk(self, timeout) then return nil end
+  end
+  local value = self._items[self._place + 1]
+  if value == nil then value = false end
+  self._place = self._place + 1 return value -- nothing is lost between
+end
+
+function Iterator:__call() return self:next() end
+
+return iterators

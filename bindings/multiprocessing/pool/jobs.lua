@@ -1,0 +1,187 @@
+--- What the calls of a pool give: results that arrive in parts; iterators.lua has
+--- those that are gone through meanwhile.
+---
+--- A job is in engine.jobs, by its number, while parts of it are to come; they
+--- are added by complete() of pool.c, in one step. It has '_parts', by their
+--- index modulo 2^24; '_left', how many are missing; '_arrived', how many are
+--- there; '_order', an array of the indexes in the order of their coming, if
+--- that matters; '_calls' if it has callbacks. A part is a string or userdata
+--- of pickled results, or a table { kind, what it is }.
+---
+--- A thread may be cancelled or killed at any line, but not within one: what
+--- must not be torn apart stands on one line.
+local errors = require("tidelock.errors")
+local pool = require("tidelock._pool")
+local threading = require("tidelock.threading")
+local time = require("tidelock.time")
+
+local jobs = {}
+
+--- Parts that are no pickled results, beside those of worker.KINDS: results as
+--- they are, and a problem, a table { value, traceback } of what was raised.
+jobs.VALUE, jobs.PROBLEM = 0, -1
+
+jobs.INDEX_MASK = (1 << 24) - 1
+local INDEX_MASK = jobs.INDEX_MASK
+
+--- When a timeout that begins now is over.
+function jobs.deadline(timeout) return timeout and time.monotonic() + timeout end
+
+--- What is left of it.
+function jobs.left(deadline) return deadline and math.max(deadline - time.monotonic(), 0) end
+
+--- The id of a part: what pool.c knows it by.
+function jobs.id(job, index) return job._number << 24 | index & INDEX_MASK end
+
+function jobs.check_timeout(timeout, name)
+  if timeout ~= nil and not (type(timeout) == "number" and timeout >= 0) then
+    error(("bad argument #1 to '%s' (timeout must be a number of seconds >= 0)"):format(name), 3)
+  end
+end
+
+--- Raises what a part raised: a string stays the string it was.
+function jobs.fail(problem)
+  local value, traceback = problem.value, problem.traceback
+  if errors.is(value, errors.Error) and rawget(value, "traceback") == nil then
+    value.traceback = traceback
+  end
+  error(value, 0)
+end
+
+--- Adds a job to those of the engine.
+function jobs.register(engine, job)
+  engine.count = engine.count + 1 job._number = engine.count -- no other thread between
+  engine.jobs[job._number] = job
+end
+
+--- The value of a part, or false and its problem. What interrupts the thread
+--- is raised: the part can be opened again.
+local function open(part)
+  if type(part) == "table" then
+    if part[1] == jobs.VALUE then return true, part[2] end
+    if part[1] == jobs.PROBLEM then return false, part[2] end
+    local worker = require("tidelock.multiprocessing.pool.worker")
+    if part[1] == worker.KINDS.LOST then return false, { value = worker.lost(part[2]) } end
+    local ok, problem = errors.pcall(pool.decode, part[2])
+    return false, ok and problem or { value = problem }
+  end
+  local ok, value = errors.pcall(pool.decode, part)
+  if ok then return true, value end
+  return false, { value = value }
+end
+jobs.open = open
+
+-- --- A result ----------------------------------------------------------------
+
+local AsyncResult = { __name = "multiprocessing.AsyncResult" }
+AsyncResult.__index = AsyncResult
+
+--- A result of so many parts, which are chunks of a list of so many items or,
+--- without that, the packed results of one call.
+function jobs.result(engine, count, items, options)
+  local calls = options.callback or options.error_callback
+  local job = setmetatable({
+    _engine = engine,
+    _count = count,
+    _left = count,
+    _arrived = 0,
+    _parts = {},
+    _items = items,
+    _calls = calls,
+    _callback = options.callback,
+    _error_callback = options.error_callback,
+  }, AsyncResult)
+  jobs.register(engine, job)
+  if calls then engine.callbacks:expect() end
+  if count == 0 then engine:finish_empty(job) end
+  return job
+end
+
+function AsyncResult:__tostring()
+  if self._left > 0 then return "<AsyncResult pending>" end
+  return self:successful() and "<AsyncResult finished>" or "<AsyncResult failed>"
+end
+
+function AsyncResult:_is_ready() return self._left == 0 end
+
+--- The indexes of parts that may be missing, from the first to the last.
+function AsyncResult:_missing() return 1, self._count end
+
+function AsyncResult:ready()
+  if self._left > 0 then self._engine:look() end
+  return self._left == 0
+end
+
+function AsyncResult:wait(timeout)
+  jobs.check_timeout(timeout, "wait")
+  return self._left == 0 or self._engine:wait(self, timeout)
+end
+
+--- All chunks as one list, or the problem of the first that has one.
+local function join(self)
+  local lists = self._parts
+  for i = 1, self._count do
+    local part = lists[i]
+    if type(part) == "table" then
+      local ok, value = open(part)
+      if not ok then return { problem = value } end
+      lists[i] = value
+    end
+  end
+  local ok, value = errors.pcall(pool.join, lists, self._count, self._items)
+  if not ok then return { problem = { value = value } } end
+  return { values = { value, n = 1 } }
+end
+
+local function decode(self)
+  if self._items then return join(self) end
+  local ok, value = open(self._parts[1])
+  if not ok then return { problem = value } end
+  return { values = value }
+end
+
+--- Decodes once, whoever asks.
+local function outcome(self)
+  self._lock = self._lock or threading.RLock()
+  local held <close> = self._lock:guard()
+  if not self._outcome then
+    self._outcome = decode(self)
+    -- Nothing more is asked of the pool.
+    self._parts, self._code, self._kept, self._engine = nil, nil, nil, nil
+  end
+  return self._outcome
+end
+
+function AsyncResult:get(timeout)
+  jobs.check_timeout(timeout, "get")
+  if self._left > 0 and not self._engine:wait(self, timeout) then
+    error(errors.new(errors.TimeoutError, "the result is not there yet"), 0)
+  end
+  local result = self._outcome or outcome(self)
+  if result.problem then jobs.fail(result.problem) end
+  return table.unpack(result.values, 1, result.values.n)
+end
+
+function AsyncResult:successful()
+  if not self._outcome and not self:ready() then error("the result is not there yet", 2) end
+  return (self._outcome or outcome(self)).problem == nil
+end
+
+--- Where the error was raised, in the process and thread that raised it.
+function AsyncResult:traceback()
+  if not self._outcome and not self:ready() then return nil end
+  local problem = (self._outcome or outcome(self)).problem
+  return problem and problem.traceback
+end
+
+--- For the thread that runs callbacks.
+function AsyncResult:_call_back()
+  local result = self._outcome or outcome(self)
+  if result.problem then
+    if self._error_callback then self._error_callback(result.problem.value) end
+  elseif self._callback then
+    self._callback(table.unpack(result.values, 1, result.values.n))
+  end
+end
+
+return jobs

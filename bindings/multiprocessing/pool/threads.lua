@@ -1,0 +1,168 @@
+--- The engine of a pool of threads of this process.
+local errors = require("tidelock.errors")
+local family = require("tidelock.multiprocessing.family")
+local core = require("tidelock._multiprocessing")
+local pool = require("tidelock._pool")
+local queue = require("tidelock.queue")
+local threading = require("tidelock.threading")
+local Callbacks = require("tidelock.multiprocessing.pool.callbacks")
+local jobs = require("tidelock.multiprocessing.pool.jobs")
+local tasks = require("tidelock.multiprocessing.pool.tasks")
+
+local Engine = {}
+Engine.__index = Engine
+
+function Engine:check_owner()
+  if self.creator ~= family.current_process() then
+    error("the pool belongs to another process", 3)
+  end
+end
+
+--- A part has finished.
+local function complete(engine, id, part)
+  pool.complete(engine.jobs, engine.ready, id, part) engine.news:tell() -- both or none
+end
+
+function Engine:finish_empty(job)
+  self.jobs[job._number] = nil
+  if job._calls then self.ready[#self.ready + 1] = job end
+  self.news:tell()
+end
+
+--- All that was submitted, and will be, fails with this.
+function Engine:fail(problem)
+  self.problem = self.problem or { jobs.PROBLEM, problem }
+  for _, number in ipairs(core.keys(self.jobs)) do
+    local job = self.jobs[number]
+    local first, last = 1, 0
+    if job then first, last = job:_missing() end
+    for index = first, last do
+      pool.complete(self.jobs, self.ready, jobs.id(job, index), self.problem)
+    end
+  end
+  self.news:tell()
+end
+
+-- --- A worker ----------------------------------------------------------------
+
+--- Does the next task; false when there will be none. The caller's frame never
+--- has the task: it would have it while it waits for another.
+local function perform(duty)
+  local engine = duty.engine
+  duty.task = engine.queue:get()
+  local task = duty.task
+  if not task then return false end
+  if engine.jobs[task.job] then
+    local ok, result = xpcall(tasks.call, tasks.to_problem, task.mode, task.fn, task.args)
+    complete(engine, task.id, { ok and jobs.VALUE or jobs.PROBLEM, result })
+  end
+  duty.task = nil
+  return true
+end
+
+local start_thread
+
+-- What a thread of the pool is on; its end, if it is none in order, fails that
+-- and begins another thread.
+local Duty = {}
+
+function Duty:__close(problem)
+  local engine = self.engine
+  if self.task then complete(engine, self.task.id, { jobs.PROBLEM, { value = problem } }) end
+  if problem ~= nil and not engine.terminated then start_thread(engine, self.place) end
+end
+
+local function work(engine, place)
+  local init, args = engine.options.initializer, engine.options.initargs
+  local duty <close> = setmetatable({ engine = engine, place = place }, Duty)
+  if init then
+    local ok, problem = xpcall(init, tasks.to_problem, table.unpack(args, 1, args.n))
+    if not ok then engine:fail(problem) end
+  end
+  repeat until not perform(duty)
+end
+
+function start_thread(engine, place)
+  engine.started = engine.started + 1
+  engine.threads[place] = threading.Thread({ target = work, args = { engine, place },
+    daemon = true, name = "PoolThread-" .. engine.started }):start()
+end
+
+-- --- The pool ----------------------------------------------------------------
+
+--- Starts the threads.
+function Engine.new(options)
+  local engine = setmetatable({
+    size = options.processes,
+    options = options,
+    creator = family.current_process(),
+    count = 0,           -- of jobs
+    jobs = {},           -- see jobs.lua
+    ready = {},          -- those whose callbacks are to be called
+    news = pool.News(),   -- of results
+    queue = queue.Queue(),
+    threads = {},
+    started = 0,
+  }, Engine)
+  engine.callbacks = Callbacks.new(engine)
+  local ok, problem = pcall(function()
+    for place = 1, options.processes do start_thread(engine, place) end
+  end)
+  if ok then return engine end
+  engine.queue:shutdown(true)
+  error(problem, 0)
+end
+
+--- Part 'index' of the job: the function is called with n arguments, or items,
+--- of a list (see tasks.call).
+function Engine:submit(job, index, mode, fn, list, first, n)
+  local id, args = jobs.id(job, index), pool.slice(list, first, n)
+  local task = { job = job._number, id = id, mode = mode, fn = fn, args = args }
+  if not self.problem then self.queue:put(task) job._sent = index end
+  if not self.problem then return 0 end
+  job._sent = index
+  self:fail() -- it may have come meanwhile
+  complete(self, id, self.problem)
+  return 0
+end
+
+--- Waits until the job has what it waits for; false if the time passed first.
+function Engine:wait(job, timeout)
+  self:check_owner()
+  local deadline = jobs.deadline(timeout)
+  while true do
+    local edition, left = self.news:edition(), jobs.left(deadline)
+    if job:_is_ready() then return true end
+    if not self.news:wait(edition, left) then return job:_is_ready() end
+  end
+end
+
+--- What has finished is known already.
+function Engine:look() end -- luacheck: no self
+
+function Engine:close() self.queue:shutdown() end
+
+function Engine:terminate()
+  self.terminated = true
+  self:fail({ value = errors.new(errors.WorkerLost, "the pool has been terminated") })
+  self.queue:shutdown(true)
+  for _, thread in ipairs(self.threads) do thread:cancel() end
+end
+
+--- Nobody has the pool any more: what was submitted is still done.
+Engine.abandon = Engine.close
+
+--- Waits for the threads' end, and for the callbacks.
+function Engine:join()
+  self:check_owner()
+  for place = 1, self.size do
+    local thread
+    repeat
+      thread = self.threads[place]
+      thread:join()
+    until thread == self.threads[place] -- no other one has taken its place
+  end
+  self.callbacks:join()
+end
+
+return Engine

@@ -1,0 +1,86 @@
+---@meta tidelock.multiprocessing.connection
+
+--- Connections between processes that are no relatives, and waiting for several
+--- things at once. Connection and Pipe are documented with multiprocessing.
+---@class tidelock.multiprocessing.connection
+local connection = {}
+
+--- The same as multiprocessing.Pipe.
+connection.Pipe = function() end
+
+--- Waits for connections and other things: the same as threading.wait_any. Process
+--- objects, sentinels and other descriptors take part, too.
+---@async
+---@param objects any[]
+---@param timeout? number seconds; nil waits for ever, 0 does not wait
+---@return any[] ready those that are, in their order; empty if the time passed
+connection.wait = function(objects, timeout) end
+
+--- A place: the path of a Unix socket (one that begins with a zero byte is no
+--- file), or {host, port} for TCP.
+---@alias multiprocessing.connection.Address string|{[1]: string, [2]: integer}
+
+---@class multiprocessing.connection.Listener.Options
+---@field address? multiprocessing.connection.Address
+--- Usually what the address says; an address {host, port} may be of either kind.
+---@field family? "AF_UNIX"|"AF_INET"|"AF_INET6"
+---@field backlog? integer how many may queue for accept; usually 1
+--- A key that both sides must have; "" is one. Functions and handles travel only
+--- over a connection with a key. Needs the module _hmac.
+---@field authkey? string
+---@field handshake_timeout? number seconds for the other side's proof; usually 10
+
+--- Waits for others who want to connect. To be closed by close, by a `<close>`
+--- variable or by the collector.
+---@class multiprocessing.connection.Listener
+---@field address multiprocessing.connection.Address that it is bound to
+---@field last_accepted? multiprocessing.connection.Address the other side's; "" of a Unix socket
+---@field closed boolean
+local Listener = {}
+
+--- Listens at the address; without one at a path in a new folder that only this
+--- user can enter, or, in another family, at a free port of this machine. For port
+--- 0 a free one is taken, for host "" all of this machine. Raises OSError:
+--- EADDRINUSE if the place is taken. Gives up the GIL while it looks for a name.
+---@async
+---@param address? multiprocessing.connection.Address|multiprocessing.connection.Listener.Options
+---@param options? multiprocessing.connection.Listener.Options
+---@return multiprocessing.connection.Listener
+---@nodiscard
+function connection.Listener(address, options) end
+
+--- Waits for the next one, and with an authkey for its proof. Gives up the GIL.
+--- Raises AuthenticationError if the other side has another key or none, sends what
+--- is no handshake, or lets its time pass; its connection is closed then, and the
+--- listener goes on. OSError (EBADF) if it is closed.
+---@async
+---@return multiprocessing.Connection
+---@nodiscard
+function Listener:accept() end
+
+--- Its descriptor, readable when somebody wants to connect. Keeps the GIL.
+---@return integer
+function Listener:fileno() end
+
+--- Closes it; twice is fine. The process that made it removes its file. Raises
+--- OSError (EBUSY) while another thread accepts. Keeps the GIL.
+function Listener:close() end
+
+---@class multiprocessing.connection.Client.Options
+---@field address? multiprocessing.connection.Address
+---@field family? "AF_UNIX"|"AF_INET"|"AF_INET6"
+---@field authkey? string the listener's
+---@field handshake_timeout? number seconds; usually 10
+
+--- Connects to a listener. Gives up the GIL. Raises OSError, as ECONNREFUSED or
+--- ENOENT, and AuthenticationError as accept does: also when the listener has no
+--- authkey, once the time has passed. With a listener that has one but without a
+--- key here the first message is its challenge, and then comes the end.
+---@async
+---@param address multiprocessing.connection.Address|multiprocessing.connection.Client.Options
+---@param options? multiprocessing.connection.Client.Options
+---@return multiprocessing.Connection
+---@nodiscard
+function connection.Client(address, options) end
+
+return connection

@@ -1,0 +1,127 @@
+/* tracker.c - the process that takes names away: Linux. */
+#include "tracker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "named.h"
+#include "os.h"
+#include "proc.h"
+
+#define PATIENCE (INT64_C(5) * 1000 * 1000 * 1000) /* ns, with a full pipe */
+
+/* The lines are "+ID NAME" and "-ID NAME"; the positional parameters are what
+ * has been added. The file must still be the one that was: somebody may have
+ * taken the name meanwhile. The second process is there so that nobody has to
+ * wait for it. */
+static const char script[] =
+    "# tidelock: unlinks shared memory whose processes have ended\n"
+    "exec 3<&0\n"
+    "{\n"
+    "  trap '' HUP INT QUIT TERM\n"
+    "  cd /dev/shm || exit\n"
+    "  set --\n"
+    "  while IFS= read -r line; do\n"
+    "    case $line in\n"
+    "    +*) set -- \"$@\" \"${line#+}\" ;;\n"
+    "    -*)\n"
+    "      for each; do\n"
+    "        shift\n"
+    "        [ \"$each\" = \"${line#-}\" ] || set -- \"$@\" \"$each\"\n"
+    "      done ;;\n"
+    "    esac\n"
+    "  done\n"
+    "  for each; do\n"
+    "    name=./${each#* }\n"
+    "    id=$(stat -c %i \"$name\" 2>/dev/null)\n"
+    "    [ \"$id\" = \"${each%% *}\" ] && rm -f \"$name\"\n"
+    "  done\n"
+    "} <&3 3<&- &\n";
+
+/* Of this process's surroundings it keeps nothing: neither a stream that
+ * somebody waits for the end of, nor a signal that is ignored. */
+static int prepare(posix_spawnattr_t *attr, posix_spawn_file_actions_t *actions,
+                   int input) {
+  sigset_t all, none;
+  sigfillset(&all);
+  sigemptyset(&none);
+  posix_spawnattr_setsigdefault(attr, &all);
+  posix_spawnattr_setsigmask(attr, &none);
+  int err = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSID |
+                                               POSIX_SPAWN_SETSIGMASK |
+                                               POSIX_SPAWN_SETSIGDEF);
+  if (!err) err = posix_spawn_file_actions_adddup2(actions, input, 0);
+  for (int fd = 1; fd <= 2 && !err; fd++)
+    err =
+        posix_spawn_file_actions_addopen(actions, fd, "/dev/null", O_WRONLY, 0);
+  if (!err) err = posix_spawn_file_actions_addclosefrom_np(actions, 3);
+  return err;
+}
+
+static int spawn(pid_t *pid, int input) {
+  char *const argv[] = {"sh", "-c", (char *)script, NULL};
+  char *const env[] = {"PATH=/usr/bin:/bin", NULL};
+  posix_spawnattr_t attr;
+  posix_spawn_file_actions_t actions;
+  int err = posix_spawnattr_init(&attr);
+  if (err) return -err;
+  err = posix_spawn_file_actions_init(&actions);
+  if (!err) {
+    err = prepare(&attr, &actions, input);
+    if (!err) err = posix_spawn(pid, "/bin/sh", &actions, &attr, argv, env);
+    posix_spawn_file_actions_destroy(&actions);
+  }
+  posix_spawnattr_destroy(&attr);
+  return -err;
+}
+
+int ipc_tracker_start(ipc_tracker *t) {
+  int fds[2];
+  int err = os_pipe(fds);
+  if (err) return err;
+  pid_t pid = 0;
+  err = spawn(&pid, fds[0]);
+  os_close(fds[0]);
+  if (!err && fcntl(fds[1], F_SETFL, O_WRONLY | O_NONBLOCK) < 0) err = -errno;
+  if (err)
+    os_close(fds[1]);
+  else
+    t->fd = fds[1];
+  while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+    ;
+  return err;
+}
+
+/* In one piece, as other processes write to the pipe as well. */
+static int tell(const ipc_tracker *t, char what, const char *name,
+                uint64_t id) {
+  char line[OS_NAMED_MAX + 32];
+  int n = snprintf(line, sizeof line, "%c%" PRIu64 " %s\n", what, id, name);
+  int64_t deadline = os_deadline(PATIENCE);
+  for (;;) {
+    ssize_t written = os_write_quiet(t->fd, line, (size_t)n, true);
+    if (written >= 0) return 0;
+    if (written != -EAGAIN && written != -EINTR) return (int)written;
+    if (os_now() >= deadline) return -ETIMEDOUT;
+    os_poll(t->fd, POLLOUT, -1, deadline);
+  }
+}
+
+int ipc_tracker_add(const ipc_tracker *t, const char *name, uint64_t id) {
+  return tell(t, '+', name, id);
+}
+
+int ipc_tracker_remove(const ipc_tracker *t, const char *name, uint64_t id) {
+  return tell(t, '-', name, id);
+}
+
+void ipc_tracker_close(ipc_tracker *t) {
+  os_close(t->fd);
+  t->fd = -1;
+}

@@ -1,0 +1,329 @@
+--- multiprocessing.Lock and RLock: what threading's promise (behaviours 1 to
+-- 13), and what is between processes: 107, 108.
+local lfs = require("lfs")
+local lu = require("luaunit")
+local errors = require("errors")
+local mp = require("multiprocessing")
+local threading = require("threading")
+local time = require("time")
+local blocked = require("support.blocked")
+local children = require("support.children")
+local eventually = require("support.eventually")
+local killed = require("support.killed")
+local leave = require("support.leave")
+local shared_suite = require("support.shared_suite")
+
+local LIMIT = 30 -- seconds
+
+local function owner_died(f, ...)
+  local ok, err = pcall(f, ...)
+  return not ok and errors.is(err, errors.OwnerDied)
+end
+
+--- The exit code of a child that does f.
+local function in_child(f, ...) return (children.outcome(f, ...)) end
+
+local function suite(new)
+  local T = {}
+
+  -- 107
+  function T.testExcludesOtherProcesses()
+    local lock = new()
+    lock:acquire()
+    lu.assertEquals(in_child(function() leave(lock:acquire(false) and 1 or 0) end), 0)
+    lock:release()
+    lu.assertEquals(in_child(function() leave(lock:acquire(false) and 5 or 0) end), 5)
+  end
+
+  -- 107
+  function T.testAProcessWaitsForAnother()
+    local lock, held = new(), mp.Event()
+    local process = mp.Process(function()
+      lock:acquire()
+      held:set()
+      time.sleep(0.05)
+      lock:release()
+    end):start()
+    lu.assertTrue(held:wait(LIMIT))
+    lu.assertTrue(lock:acquire(true, LIMIT))
+    lock:release()
+    process:join()
+    lu.assertEquals(process.exitcode, 0)
+  end
+
+  -- 8, 107
+  function T.testIncrementsOfManyProcessesAreNotLost()
+    local lock, name = new(), os.tmpname()
+    local function count(n)
+      for _ = 1, n do
+        local held <close> = lock:guard()
+        local file = io.open(name)
+        local value = file:read("n") or 0
+        file:close()
+        file = io.open(name, "w")
+        file:write(value + 1)
+        file:close()
+      end
+    end
+    local processes = {}
+    for i = 1, 3 do processes[i] = mp.Process(count, 200):start() end
+    count(200)
+    for _, process in ipairs(processes) do lu.assertTrue(process:join(LIMIT)) end
+    local file = io.open(name)
+    lu.assertEquals(file:read("n"), 800)
+    file:close()
+    os.remove(name)
+  end
+
+  -- 108
+  function T.testTheDeathOfItsOwnerIsToldOnce()
+    local lock = new()
+    killed(function() lock:acquire() end)
+    lu.assertTrue(lock:locked())
+    lu.assertTrue(owner_died(lock.acquire, lock))
+    lu.assertTrue(lock:locked()) -- by this process now
+    lock:release()
+    lu.assertTrue(lock:acquire())
+    lock:release()
+  end
+
+  -- 108
+  function T.testWhoDoesNotWaitIsToldAsWell()
+    local lock = new()
+    killed(function() lock:acquire() end)
+    lu.assertTrue(owner_died(lock.acquire, lock, false))
+    lock:release()
+    lu.assertTrue(lock:acquire(false))
+    lock:release()
+  end
+
+  -- 108
+  function T.testAWaiterIsTold()
+    local lock, held = new(), mp.Event()
+    local process = mp.Process(function()
+      lock:acquire()
+      held:set()
+      time.sleep(LIMIT)
+    end):start()
+    lu.assertTrue(held:wait(LIMIT))
+    local waiter = threading.Thread(function()
+      local died = owner_died(lock.acquire, lock)
+      lock:release()
+      return died
+    end):start()
+    blocked("mp r?lock", waiter)
+    process:kill()
+    process:join()
+    lu.assertTrue(waiter:result(LIMIT))
+    lu.assertFalse(lock:locked())
+  end
+
+  -- 108: a scope that begins so releases it.
+  function T.testScopesAreToldAndHoldNothing()
+    for _, scope in ipairs({
+      function(lock) local held <close> = lock:guard() end,
+      function(lock) lock:with(error) end,
+    }) do
+      local lock = new()
+      killed(function() lock:acquire() end)
+      lu.assertTrue(owner_died(scope, lock))
+      lu.assertFalse(lock:locked())
+    end
+  end
+
+  -- 108
+  function T.testAnOrderlyEndWithTheLockIsToldToo()
+    local lock = new()
+    lu.assertEquals(in_child(function() lock:acquire() end), 0)
+    lu.assertTrue(owner_died(lock.acquire, lock))
+    lock:release()
+  end
+
+  -- A child of a fork begins while others hammer the lock.
+  function T.testForkWhileOthersHammer()
+    local lock, over = new(), false
+    local threads = {}
+    for i = 1, 2 do
+      threads[i] = threading.Thread(function()
+        while not over do
+          lock:acquire()
+          lock:release()
+        end
+      end):start()
+    end
+    local forker = threading.Thread(function()
+      local codes = {}
+      for i = 1, 20 do
+        codes[i] = in_child(function()
+          for _ = 1, 100 do
+            if owner_died(lock.acquire, lock) then leave(3) end
+            lock:release()
+          end
+          leave(7)
+        end)
+      end
+      return codes
+    end):start()
+    local codes = forker:result(60)
+    over = true
+    for _, thread in ipairs(threads) do lu.assertTrue(thread:join(LIMIT)) end
+    for i = 1, 20 do lu.assertEquals(codes[i], 7) end
+    lu.assertFalse(lock:locked())
+  end
+
+  function T.testManyCanBeMade()
+    local before = 0
+    for _ in lfs.dir("/proc/self/fd") do before = before + 1 end
+    for _ = 1, 5000 do new() end
+    collectgarbage()
+    collectgarbage()
+    local after = 0
+    for _ in lfs.dir("/proc/self/fd") do after = after + 1 end
+    lu.assertTrue(after <= before + 2, after - before)
+  end
+
+  -- When no descriptor is left those of the forgotten ones are found.
+  function T.testForgottenOnesMakeRoom()
+    local out, err, code = children.host(([[
+      local made = 0
+      for i = 1, 3000 do mp.%s() made = made + 1 end
+      print(made)]]):format(new == mp.Lock and "Lock" or "RLock"))
+    lu.assertEquals({ out, err, code }, { "3000\n", "", 0 })
+  end
+
+  -- The end of the program does not wait for a lock.
+  function T.testTheEndOfTheProgramEndsTheWait()
+    local out, err, code = children.host(([[
+      local lock = mp.%s()
+      lock:acquire()
+      threading.Thread{daemon = true, target = function() lock:acquire() end}:start()
+      time.sleep(0.05)
+      print("end")]]):format(new == mp.Lock and "Lock" or "RLock"))
+    lu.assertEquals({ out, code }, { "end\n", 0 }, err)
+  end
+
+  return T
+end
+
+local TestLock, TestRLock = suite(mp.Lock), suite(mp.RLock)
+
+-- 2, 107
+function TestLock.testAnotherProcessMayRelease()
+  local lock = mp.Lock()
+  lock:acquire()
+  lu.assertEquals(in_child(function() lock:release() end), 0)
+  lu.assertFalse(lock:locked())
+end
+
+-- 11, 107
+function TestRLock.testAnotherProcessMayNotRelease()
+  local lock = mp.RLock()
+  lock:acquire()
+  lock:acquire()
+  lu.assertEquals(in_child(function() leave(pcall(lock.release, lock) and 1 or 0) end), 0)
+  lu.assertStrContains(tostring(lock), "count=2")
+  lock:release()
+  lock:release()
+end
+
+-- 11: nor may the child of a fork for its parent.
+function TestRLock.testAChildDoesNotOwnItsParentsLock()
+  local lock = mp.RLock()
+  lock:acquire()
+  local pid = mp.current_process().pid
+  local _, message = children.outcome(function(sender)
+    sender:send_bytes(tostring(lock:acquire(false)) .. tostring(lock))
+  end)
+  lu.assertEquals(message, ("false<RLock locked owner=process %d count=1>"):format(pid))
+  lock:release()
+end
+
+-- 100
+function TestLock.testSignalsDoNotShortenTheWait()
+  local out, err, code = children.host([[
+    local lock, ready = mp.Lock(), mp.Event()
+    lock:acquire()
+    local p = mp.Process(function()
+      ready:set()
+      local start = time.monotonic()
+      local taken = lock:acquire(true, 0.5)
+      print(taken, time.monotonic() - start >= 0.49)
+    end):start()
+    ready:wait()
+    for i = 1, 20 do
+      os.execute("kill -URG " .. p.pid)
+      if i % 5 == 0 then os.execute(("kill -STOP %d; kill -CONT %d"):format(p.pid, p.pid)) end
+    end
+    p:join()]])
+  lu.assertEquals({ out, err, code }, { "false\ttrue\n", "", 0 })
+end
+
+-- A kill ends the wait, and its __close may wait for its time only.
+function TestLock.testAKillEndsTheWait()
+  local lock = mp.Lock()
+  lock:acquire()
+  local waiter = threading.Thread(function()
+    local _ <close> = setmetatable({}, { __close = function() lock:acquire() end })
+    while true do pcall(lock.acquire, lock) end
+  end):start()
+  blocked("mp lock", waiter)
+  local start, used = time.monotonic(), time.process_time()
+  waiter:kill()
+  lu.assertTrue(waiter:join(LIMIT))
+  local took = time.monotonic() - start
+  used = time.process_time() - used
+  lu.assertTrue(took > 0.06 and took < 10, took)
+  lu.assertTrue(used < took * 0.25, used) -- it slept in its __close
+  lock:release()
+end
+
+-- Two processes that hammer: a third is served.
+function TestLock.testAThirdProcessIsServed()
+  local lock, over = mp.Lock(), mp.Event()
+  local processes = {}
+  for i = 1, 2 do
+    processes[i] = mp.Process(function()
+      while not over:is_set() do
+        lock:acquire()
+        lock:release()
+      end
+    end):start()
+  end
+  for _ = 1, 50 do
+    lu.assertTrue(lock:acquire(true, LIMIT))
+    lock:release()
+    time.sleep(0.0005)
+  end
+  over:set()
+  for _, process in ipairs(processes) do lu.assertTrue(process:join(LIMIT)) end
+end
+
+-- One that is stopped while it waits keeps nobody out.
+function TestLock.testAStoppedWaiterKeepsNobodyOut()
+  local lock, ready = mp.Lock(), mp.Event()
+  lock:acquire()
+  local process = mp.Process(function()
+    ready:set()
+    lock:acquire()
+    lock:release()
+  end):start()
+  lu.assertTrue(ready:wait(LIMIT))
+  time.sleep(0.01)
+  os.execute("kill -STOP " .. process.pid)
+  lock:release()
+  for _ = 1, 100 do
+    lu.assertTrue(lock:acquire(true, LIMIT))
+    lock:release()
+  end
+  os.execute("kill -CONT " .. process.pid)
+  lu.assertTrue(process:join(LIMIT))
+  eventually(function() return not lock:locked() end)
+end
+
+local classes = shared_suite("lock", {
+  testWaitersAreServedInOrder = true, -- nearly: see IPC_LOOK_FIRST
+  testLocksAreCollected = true, -- testManyCanBeMade
+})
+classes.TestMultiprocessingLock = TestLock
+classes.TestMultiprocessingRLock = TestRLock
+return classes

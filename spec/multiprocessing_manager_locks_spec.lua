@@ -1,0 +1,412 @@
+-- Locks and queues of managers. Numbers are those of CPython's behaviours that
+-- each test holds tidelock to; 2.1 to 2.3 are those of threading.
+local lu = require("luaunit")
+local connection = require("multiprocessing.connection")
+local errors = require("errors")
+local mp = require("multiprocessing")
+local queue = require("queue")
+local threading = require("threading")
+local time = require("time")
+local bunch = require("support.bunch")
+local eventually = require("support.eventually")
+
+local LIMIT = 60 -- seconds, for what should take a moment
+local SOON = 0.05 -- seconds, for what is not to come
+
+--- f(...) in a thread: wait() gives what pcall does.
+local function aside(f, ...)
+  local thread = threading.Thread(pcall, f, ...):start()
+  return function() return thread:result(LIMIT) end, thread
+end
+
+local function raises(text, f, ...)
+  local ok, problem = pcall(f, ...)
+  lu.assertFalse(ok)
+  lu.assertStrContains(tostring(problem), text)
+  return problem
+end
+
+--- Runs f(...) in a child and kills it when f has called its first argument.
+local function killed_in(f, ...)
+  local receiver <close>, sender = mp.Pipe(false)
+  local child = mp.Process(function(...)
+    f(function() sender:send("now") end, ...)
+    mp.Event():wait()
+  end, ...):start()
+  sender:close()
+  lu.assertEquals(receiver:recv(), "now")
+  return function()
+    child:kill()
+    lu.assertTrue(child:join(LIMIT))
+  end
+end
+
+local function with_manager(class)
+  function class:setUp() self.m = mp.Manager() end
+  function class:tearDown()
+    self.m:shutdown()
+    self.m = nil
+  end
+  return class
+end
+
+-- --- Lock and RLock -------------------------------------------------------------
+
+local TestLocks = with_manager({})
+
+-- 107
+function TestLocks:testALock()
+  local lock = self.m:Lock()
+  lu.assertTrue(lock:acquire())
+  lu.assertTrue(lock:locked())
+  lu.assertFalse(lock:acquire(false))
+  local start = time.monotonic()
+  lu.assertFalse(lock:acquire(true, 0.1))
+  lu.assertTrue(time.monotonic() - start >= 0.06)
+  local result = aside(lock.acquire, lock)
+  lock:release()
+  lu.assertEquals({ result() }, { true, true })
+  lock:release() -- another thread's: a lock has no owner
+  lu.assertFalse(lock:locked())
+  raises("unlocked", lock.release, lock)
+  do
+    local held <close> = lock:guard()
+    lu.assertTrue(held:locked())
+  end
+  lu.assertEquals(lock:with(function(x) return lock:locked(), x end, 5), true)
+  raises("inside", lock.with, lock, function() error("inside") end)
+  lu.assertFalse(lock:locked())
+  raises("bad argument #1 to 'acquire'", lock.acquire, lock, 1)
+  raises("bad argument #2 to 'acquire'", lock.acquire, lock, false, 1)
+  raises("bad argument #2 to 'acquire'", lock.acquire, lock, true, -2)
+end
+
+-- 107
+function TestLocks:testAnRLockIsAThreads()
+  local lock = self.m:RLock()
+  lock:acquire()
+  lu.assertTrue(lock:acquire(false))
+  local other = aside(function() return lock:acquire(false) end)
+  lu.assertEquals({ other() }, { true, false })
+  other = aside(function() lock:release() end)
+  lu.assertFalse((other()))
+  lock:release()
+  lu.assertTrue(lock:locked())
+  lock:release()
+  raises("unlocked", lock.release, lock)
+end
+
+-- 107, 118
+function TestLocks:testOneAtATime()
+  local lock, d = self.m:Lock(), self.m:dict({ n = 0 })
+  local function count(l, t)
+    for _ = 1, 10 do
+      local _ <close> = l:guard()
+      t.n = t.n + 1
+    end
+  end
+  local child = mp.Process(count, lock, d):start()
+  local _, problems = bunch(8, function() count(lock, d) end)
+  lu.assertEquals(problems, {})
+  lu.assertTrue(child:join(LIMIT))
+  lu.assertEquals(d.n, 90)
+end
+
+-- 108
+function TestLocks:testTheDeathOfAHolderIsTold()
+  for _, name in ipairs({ "Lock", "RLock" }) do
+    local lock = self.m[name](self.m)
+    local kill = killed_in(function(tell)
+      lock:acquire()
+      tell()
+    end)
+    lu.assertFalse(lock:acquire(false))
+    local result = aside(lock.acquire, lock)
+    kill()
+    local ok, problem = result()
+    lu.assertFalse(ok)
+    lu.assertTrue(errors.is(problem, errors.OwnerDied))
+    lu.assertTrue(lock:locked()) -- by who was told
+  end
+end
+
+function TestLocks:testACancelledCallTakesNoLock()
+  local lock = self.m:Lock()
+  lock:acquire()
+  for _ = 1, 5 do
+    local result, thread = aside(lock.acquire, lock)
+    time.sleep(0.01) -- anywhere in the call
+    thread:cancel()
+    lu.assertFalse((result()))
+  end
+  lock:release()
+  lu.assertTrue(lock:acquire(true, LIMIT))
+end
+
+function TestLocks:testAKilledWaiterTakesNoLock()
+  local lock = self.m:Lock()
+  lock:acquire()
+  local kill = killed_in(function(tell)
+    tell()
+    lock:acquire()
+  end)
+  time.sleep(SOON) -- it waits, as like as not
+  kill()
+  lock:release()
+  local ok, problem = pcall(lock.acquire, lock, true, LIMIT)
+  lu.assertTrue(ok or errors.is(problem, errors.OwnerDied))
+  lu.assertTrue(lock:locked())
+end
+
+-- --- Semaphore, Condition, Event, Barrier ----------------------------------------
+
+-- 107, 108
+function TestLocks:testSemaphores()
+  local s = self.m:Semaphore(2)
+  lu.assertTrue(s:acquire())
+  lu.assertTrue(s:acquire(false))
+  lu.assertFalse(s:acquire(false))
+  s:release(3)
+  lu.assertEquals(s:get_value(), 3)
+  local b = self.m:BoundedSemaphore(1)
+  raises("too many times", b.release, b)
+  raises("bad argument #1 to 'release'", s.release, s, 0)
+  raises("bad argument #1 to 'Semaphore'", self.m.Semaphore, self.m, -1)
+  local kill = killed_in(function(tell)
+    b:acquire()
+    tell()
+  end)
+  lu.assertFalse(b:acquire(false))
+  local result = aside(b.acquire, b)
+  kill()
+  lu.assertEquals({ result() }, { true, true })
+end
+
+-- 107
+function TestLocks:testACondition()
+  local c, d = self.m:Condition(), self.m:dict()
+  raises("not held", c.wait, c)
+  raises("not held", c.notify, c)
+  do
+    local _ <close> = c:guard()
+    lu.assertFalse(c:wait(0.01))
+  end
+  local waiters = {}
+  for i = 1, 3 do
+    waiters[i] = aside(function()
+      local _ <close> = c:guard()
+      return c:wait_for(function() return d.go end, LIMIT)
+    end)
+  end
+  local child = mp.Process(function()
+    local _ <close> = c:guard()
+    d.go = "went"
+    c:notify_all()
+  end):start()
+  for i = 1, 3 do lu.assertEquals({ waiters[i]() }, { true, "went" }) end
+  lu.assertTrue(child:join(LIMIT))
+  lu.assertFalse(c:locked())
+  local lock = self.m:Lock()
+  local over = self.m:Condition(lock)
+  over:acquire()
+  lu.assertTrue(lock:locked())
+  over:release()
+  raises("a proxy of a Lock", self.m.Condition, self.m, 5)
+end
+
+-- 107
+function TestLocks:testNotifyWakesAsManyAsItSays()
+  local c, ready, woken = self.m:Condition(), self.m:Semaphore(0), self.m:Queue()
+  local waiters = {}
+  for i = 1, 3 do
+    waiters[i] = aside(function()
+      local _ <close> = c:guard()
+      ready:release()
+      c:wait()
+      woken:put(i)
+    end)
+  end
+  for _ = 1, 3 do ready:acquire() end
+  c:with(function() c:notify(2) end) -- held: all three are in wait
+  lu.assertNotNil(woken:get(true, LIMIT))
+  lu.assertNotNil(woken:get(true, LIMIT))
+  lu.assertNil((woken:get(true, SOON)))
+  c:with(function() c:notify() end)
+  for i = 1, 3 do lu.assertTrue((waiters[i]())) end
+end
+
+-- 107
+function TestLocks:testAnEvent()
+  local e = self.m:Event()
+  lu.assertFalse(e:is_set())
+  lu.assertFalse(e:wait(0.01))
+  local waiters = {}
+  for i = 1, 4 do waiters[i] = aside(e.wait, e) end
+  local child = mp.Process(function() e:set() end):start()
+  for i = 1, 4 do lu.assertEquals({ waiters[i]() }, { true, true }) end
+  lu.assertTrue(child:join(LIMIT))
+  e:clear()
+  lu.assertFalse(e:wait(0))
+  raises("bad argument #1 to 'wait'", e.wait, e, -1)
+end
+
+-- 107, 108
+function TestLocks:testABarrier()
+  local b = self.m:Barrier(4)
+  for _ = 1, 3 do
+    local indices = bunch(4, function() return b:wait(LIMIT) end)
+    table.sort(indices)
+    lu.assertEquals(indices, { 0, 1, 2, 3 })
+  end
+  lu.assertEquals({ b.parties, b.n_waiting, b.broken }, { 4, 0, false })
+  local result = aside(b.wait, b)
+  eventually(function() return b.n_waiting == 1 end)
+  b:abort()
+  local _, problem = result()
+  lu.assertTrue(errors.is(problem, errors.BrokenBarrierError))
+  lu.assertTrue(b.broken)
+  b:reset()
+  local kill = killed_in(function(tell)
+    tell()
+    b:wait()
+  end)
+  eventually(function() return b.n_waiting == 1 end)
+  result = aside(b.wait, b)
+  kill()
+  _, problem = result()
+  lu.assertTrue(errors.is(problem, errors.BrokenBarrierError))
+  b:reset()
+  raises("broken", b.wait, b, 0.01)
+  raises("bad argument #1 to 'Barrier'", self.m.Barrier, self.m, 0)
+  local d = self.m:dict()
+  local with_action = self.m:Barrier(2, function() d.done = true end)
+  bunch(2, function() return with_action:wait(LIMIT) end)
+  lu.assertTrue(d.done)
+end
+
+-- --- Queues ---------------------------------------------------------------------
+
+local TestQueues = with_manager({})
+
+function TestQueues:testAQueue()
+  local q = self.m:Queue(2)
+  lu.assertTrue(q:put(1))
+  lu.assertTrue(q:put(false))
+  lu.assertEquals({ q:put(3, false) }, { nil, queue.Full })
+  lu.assertEquals({ q:put(3, true, 0.01) }, { nil, queue.Full })
+  lu.assertEquals({ q:put_nowait(3) }, { nil, queue.Full })
+  lu.assertTrue(q:full())
+  lu.assertEquals(q:qsize(), 2)
+  lu.assertEquals(q:get(), 1)
+  lu.assertEquals(q:get(), false)
+  lu.assertEquals({ q:get_nowait() }, { nil, queue.Empty })
+  lu.assertEquals({ q:get(true, 0.01) }, { nil, queue.Empty })
+  lu.assertTrue(q:empty())
+  q:put(nil)
+  lu.assertEquals({ q:get() }, {})
+  raises("bad argument #1 to 'get'", q.get, q, 1)
+  raises("bad argument #2 to 'get'", q.get, q, true, -3)
+  local result = aside(q.get, q)
+  q:put("for who waits")
+  lu.assertEquals({ result() }, { true, "for who waits" })
+  q:put(1)
+  q:put(2)
+  result = aside(q.put, q, 3)
+  lu.assertEquals(q:get_many(5), { 1, 2 })
+  lu.assertEquals({ result() }, { true, true })
+  lu.assertEquals(q:get(), 3)
+  q:put("last")
+  result = aside(function()
+    local items = {}
+    for item in q:iter() do items[#items + 1] = item end
+    return items
+  end)
+  q:shutdown()
+  lu.assertEquals({ result() }, { true, { "last" } })
+  lu.assertEquals({ q:put(1) }, { nil, queue.ShutDown })
+  lu.assertEquals({ q:get() }, { nil, queue.ShutDown })
+end
+
+function TestQueues:testAJoinableQueue()
+  local q = self.m:JoinableQueue()
+  for i = 1, 5 do q:put(i) end
+  local result, thread = aside(q.join, q)
+  local child = mp.Process(function()
+    for _ = 1, 5 do
+      q:get()
+      q:task_done()
+    end
+  end):start()
+  lu.assertTrue((result()))
+  lu.assertFalse(thread:is_alive())
+  lu.assertTrue(child:join(LIMIT))
+  raises("too many times", q.task_done, q)
+end
+
+-- 118
+function TestQueues:testEachItemOnce()
+  local items, seen = self.m:Queue(3), self.m:Queue()
+  local function work()
+    for item in items:iter() do seen:put(item) end
+  end
+  local children = {}
+  for i = 1, 2 do children[i] = mp.Process(work):start() end
+  local threads = {}
+  for i = 1, 3 do threads[i] = aside(work) end
+  for i = 1, 60 do items:put(i) end
+  items:shutdown()
+  for _, child in ipairs(children) do lu.assertTrue(child:join(LIMIT)) end
+  for _, result in ipairs(threads) do lu.assertTrue((result())) end
+  local got = {}
+  for _ = 1, 60 do got[#got + 1] = seen:get(false) end
+  table.sort(got)
+  for i = 1, 60 do lu.assertEquals(got[i], i) end
+end
+
+function TestQueues:testACancelledGetTakesNothing()
+  local q = self.m:Queue()
+  local n, cancelled = 0, 0
+  for i = 1, 40 do
+    local result, thread = aside(q.get, q)
+    if i % 2 == 0 then time.sleep(0.0005 * (i % 7)) end
+    q:put(i)
+    if i % 3 == 0 then time.sleep(0.0003 * (i % 5)) end
+    thread:cancel()
+    if result() then n = n + 1 else cancelled = cancelled + 1 end
+  end
+  lu.assertEquals(n + cancelled, 40)
+  for _ = 1, cancelled do lu.assertNotNil((q:get(true, LIMIT))) end
+  lu.assertTrue(q:empty())
+end
+
+function TestQueues:testAKilledGetTakesNothing()
+  local q = self.m:Queue()
+  for i = 1, 8 do
+    local kill = killed_in(function(tell)
+      tell()
+      q:get()
+    end)
+    if i % 2 == 0 then time.sleep(0.005) end
+    kill()
+  end
+  q:put("for the living")
+  lu.assertEquals(q:get(true, LIMIT), "for the living")
+end
+
+--- What was given and not received: the other side's own words.
+function TestQueues:testAnAnswerThatIsNotAcknowledgedIsTakenBack()
+  local q, options = self.m:Queue(), { authkey = mp.current_process().authkey }
+  q:put("once")
+  local control <close> = connection.Client(self.m.address, options)
+  control:send({})
+  local number = control:recv().number
+  local call = connection.Client(self.m.address, options)
+  call:send({ call = number })
+  call:send({ 1, "get", 1, n = 3 })
+  lu.assertTrue(call:poll(LIMIT))
+  lu.assertTrue(q:empty())
+  call:close()
+  lu.assertEquals(q:get(true, LIMIT), "once")
+end
+
+return { TestLocks = TestLocks, TestQueues = TestQueues }

@@ -1,0 +1,78 @@
+-- ThreadPool: support/pools.lua, and what is its own.
+local lu = require("luaunit")
+local mp = require("multiprocessing")
+local errors = require("errors")
+local threading = require("threading")
+
+local LIMIT = 60 -- seconds, for what should take a moment
+
+local TestThreadPool = require("support.pools")(mp.ThreadPool)
+
+-- 119
+function TestThreadPool:testTheInitializerRunsOnceInEachThread()
+  local count, lock = 0, threading.Lock()
+  do
+    local pool <close> = mp.ThreadPool { processes = 3, initargs = { 2 }, initializer = function(n)
+      local held <close> = lock:guard()
+      count = count + n
+    end }
+    pool:map(function(x) return x end, { 1, 2, 3 }, 1)
+    pool:close()
+    pool:join()
+  end
+  lu.assertEquals(count, 6)
+  lu.assertErrorMsgContains("unknown option", mp.ThreadPool, { maxtasksperchild = 1 })
+end
+
+-- 136
+function TestThreadPool:testValuesAreTheSameObjects()
+  local pool <close> = mp.ThreadPool(1)
+  local object, problem = {}, setmetatable({}, {})
+  lu.assertIs(pool:apply(function(x) return x end, { object }), object)
+  local ok, raised = pcall(pool.apply, pool, error, { problem })
+  lu.assertFalse(ok)
+  lu.assertIs(raised, problem)
+end
+
+-- 136
+function TestThreadPool:testNoReferencesAreKept()
+  local pool <close> = mp.ThreadPool(2)
+  local weak = setmetatable({}, { __mode = "k" })
+  for _ = 1, 4 do
+    local object = {}
+    weak[object] = true
+    weak[pool:apply(function(x) return { x } end, { object })] = true
+    for value in pool:imap(function(x) return { x } end, { object }) do weak[value] = true end
+    weak[pool:map(function(x) return { x } end, { object })[1]] = true
+  end
+  collectgarbage()
+  collectgarbage()
+  lu.assertNil(next(weak))
+end
+
+-- 136
+function TestThreadPool:testItsThreadsEndWithIt()
+  local before = threading.active_count()
+  do
+    local pool <close> = mp.ThreadPool(4)
+    lu.assertEquals(threading.active_count(), before + 4)
+    pool:apply_async(function() while true do end end) -- is interrupted
+  end
+  lu.assertEquals(threading.active_count(), before)
+end
+
+function TestThreadPool:testAKilledThreadFailsItsTaskAndIsReplaced()
+  local pool <close> = mp.ThreadPool(1)
+  for _ = 1, 3 do
+    local result = pool:apply_async(function()
+      threading.current_thread():kill()
+      while true do end
+    end)
+    local ok, problem = pcall(result.get, result, LIMIT)
+    lu.assertFalse(ok)
+    lu.assertTrue(errors.is(problem, errors.Killed))
+    lu.assertEquals(pool:apply(function() return 5 end), 5)
+  end
+end
+
+return { TestThreadPool = TestThreadPool }
