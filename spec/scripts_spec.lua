@@ -26,6 +26,8 @@ local function assertInOrder(output, lines)
   end
 end
 
+local TestScripts = {}
+
 -- What each of them shows: a function that looks at its output.
 local says = {}
 
@@ -49,6 +51,38 @@ end
 -- A time for each way.
 function says.cpu_vs_io(output)
   lu.assertEquals(times(output, " %d+%.%d+ s\n"), 6, output)
+end
+
+-- Exact ones, each by a process of its own.
+function says.factorials(output)
+  assertInOrder(output, {
+    "1000! has 2568 digits: 40238726007709377354...",
+    "1200! has 3176 digits: 63507890863456767124...",
+    "1500! has 4115 digits: 48119977967797748601...",
+    "All in",
+  })
+  for i = 1, 3 do
+    lu.assertEquals(times(output, "Process%-" .. i), 1, output)
+  end
+end
+
+-- All digits go where they are wanted.
+function TestScripts.testDigitsOfFactorials()
+  local name = os.tmpname()
+  local out, err, code = program.run({"scripts/factorials.lua", "--print",
+    "--digits", name, "30", "0"})
+  local file = assert(io.open(name))
+  local digits = file:read("a")
+  file:close()
+  os.remove(name)
+  lu.assertEquals({code, err}, {0, ""})
+  lu.assertEquals(digits, "265252859812191058636308480000000\n1\n")
+  assertInOrder(out, {"265252859812191058636308480000000\n", "1\n"})
+  for _, wrong in ipairs{"-5", "x", "--digits"} do
+    out, err, code = program.run{"scripts/factorials.lua", wrong}
+    lu.assertEquals({code, out}, {2, ""})
+    lu.assertStrContains(err, "usage: factorials.lua")
+  end
 end
 
 -- Updates are lost only without the lock.
@@ -84,7 +118,7 @@ end
 
 -- Everything is measured, within 80 columns.
 function says.tour(output)
-  for n = 1, 6 do assertInOrder(output, {("\n%d. "):format(n)}) end
+  for n = 1, 9 do assertInOrder(output, {("\n%d. "):format(n)}) end
   for line in output:gmatch("[^\n]+") do
     lu.assertTrue(#line <= 80, line)
     lu.assertNil(line:match("%f[%a]nan%f[%A]") or line:match("%f[%a]inf%f[%A]"),
@@ -92,7 +126,116 @@ function says.tour(output)
   end
 end
 
-local TestScripts = {}
+-- In the order of the list, by several.
+function says.pool_squares(output)
+  for i = 1, 10 do
+    lu.assertStrContains(output, ("%2d squared is %3d, says ForkPoolWorker-")
+      :format(i, i * i))
+  end
+  lu.assertStrMatches(output, ".*5 workers took %d.%d+ s.*")
+end
+
+-- Both print all, beside the main process.
+function says.numbers_and_letters(output)
+  for i = 1, 5 do
+    lu.assertStrContains(output, "Number: " .. i)
+    lu.assertStrContains(output, "Letter: " .. ("ABCDE"):sub(i, i))
+  end
+  assertInOrder(output, {"Main process continues...", "Both processes have finished."})
+end
+
+-- Near enough.
+function says.monte_carlo_pi(output)
+  for off in output:gmatch("off by (%d.%d+)") do
+    lu.assertTrue(tonumber(off) < 0.05, output)
+  end
+  lu.assertEquals(times(output, "pi is about 3.1"), 2, output)
+end
+
+-- Each question is answered by the other process.
+function says.pipe_conversation(output)
+  assertInOrder(output, {"Answerer heard: Hello", "Answerer heard: 42",
+    "Answerer heard: true", "MainProcess asked, Answerer computed: 42", "is over"})
+end
+
+-- Only the lock makes it exact.
+function says.shared_counter(output)
+  local without = tonumber(output:match("without its lock:.-lost (%d+)"))
+  local with = tonumber(output:match("with its lock:.-lost (%d+)"))
+  lu.assertTrue(without > 0, output)
+  lu.assertEquals(with, 0, output)
+end
+
+-- As many as there are, the frequent ones first.
+function says.word_counts(output)
+  local words, last = tonumber(output:match("^(%d+) words")), math.huge
+  lu.assertTrue(words > 1000, output)
+  for n in output:gmatch("\n +(%d+) %a+") do
+    lu.assertTrue(tonumber(n) <= last, output)
+    last = tonumber(n)
+  end
+end
+
+-- All rows are counted.
+function says.sales_table(output)
+  local sum = 0
+  for n in output:gmatch("\n%u%l+ +(%d+) ") do sum = sum + tonumber(n) end
+  lu.assertEquals(sum, 20000, output)
+end
+
+-- A child's write is not seen, its crash harms nobody.
+function says.isolation(output)
+  assertInOrder(output, {"'two':  one\n", "'three': one, three\n", "signal 6",
+    "ended with code 0", "false, multiprocessing.WorkerLost", "the pool goes on: done"})
+end
+
+-- All run at once, each with an exit code of its own.
+function says.instances(output)
+  for i = 1, 4 do
+    lu.assertStrMatches(output, (".*exit code %d: instance %d worked.*"):format(i, i))
+  end
+end
+
+local pictures = {} -- the files they write, to be looked at and removed
+
+local function read_picture(path)
+  local file <close> = assert(io.open(path, "rb"))
+  local text = file:read("a")
+  local width, height, at = text:match("^P6 (%d+) (%d+) 255\n()")
+  lu.assertEquals(#text - at + 1, width * height * 3)
+  return tonumber(width), tonumber(height), text:sub(at)
+end
+
+-- A picture that is whole, dark in the set and symmetrical.
+function pictures.mandelbrot(path)
+  local width, height, points = read_picture(path)
+  lu.assertEquals({width, height}, {96, 64})
+  local function point(x, y) return points:sub((y * width + x) * 3 + 1, (y * width + x) * 3 + 3) end
+  lu.assertEquals(point(width * 2 // 3 - 6, height // 2), "\0\0\0")
+  for x = 0, width - 1 do lu.assertEquals(point(x, 12), point(x, height - 12)) end
+end
+
+-- All grey.
+function pictures.picture(path)
+  local _, _, points = read_picture(path)
+  for r, g, b in points:gmatch("(.)(.)(.)") do lu.assertTrue(r == g and g == b) end
+end
+
+for name, check in pairs(pictures) do
+  TestScripts["test_" .. name] = function()
+    local path = os.tmpname()
+    local options = name == "mandelbrot" and {path} or {"", path}
+    if name == "picture" then
+      options[1] = os.tmpname()
+      program.run({"scripts/mandelbrot.lua", options[1]}, {env = {TIDELOCK_QUICK = "1"}})
+    end
+    local out, err, code = program.run({"scripts/" .. name .. ".lua", table.unpack(options)},
+      {env = {TIDELOCK_QUICK = "1"}})
+    lu.assertEquals({code, err}, {0, ""}, out)
+    check(path)
+    for _, file in ipairs({path, options[1]}) do os.remove(file) end
+  end
+end
 
 for name, check in pairs(says) do
   TestScripts["test_" .. name] = function() check(run(name)) end
@@ -102,7 +245,9 @@ function TestScripts.testEveryExampleIsRun()
   local there, known = {}, {}
   local listing <close> = assert(io.popen("ls scripts"))
   for file in listing:lines() do table.insert(there, file) end
-  for name in pairs(says) do table.insert(known, name .. ".lua") end
+  for _, list in ipairs({says, pictures}) do
+    for name in pairs(list) do table.insert(known, name .. ".lua") end
+  end
   lu.assertItemsEquals(there, known)
 end
 
