@@ -102,9 +102,16 @@ function leftovers.check(before)
   end
 end
 
--- The main thread's wake descriptor is opened at its first wait for I/O.
+local function has_wake_descriptor()
+  for _, target in pairs(descriptors()) do
+    if target == "anon_inode:[eventfd]" then return true end
+  end
+end
+
+-- The main thread's wake descriptor is opened at its first wait for I/O, and
+-- stays. A read waits unless this thread is kept from it for as long as that.
 io.popen("true"):close()
-io.popen("sleep 0.1"):read("a")
+repeat io.popen("sleep 0.1"):read("a") until has_wake_descriptor()
 collectgarbage()
 
 return leftovers
