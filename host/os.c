@@ -234,14 +234,28 @@ pid_t os_thread_id(void) {
 struct start {
   void *(*body)(void *);
   void *arg;
+  atomic_bool begun;
 };
+
+/* gcc's AddressSanitizer does not make its allocator whole for the child of a
+ * fork, and a thread that begins uses it before any code of ours: there, a
+ * thread has begun when its start returns. The C library's needs no such care.
+ */
+static void await_begin(struct start *start) {
+  while (!atomic_load(&start->begun))
+    sched_yield();
+  free(start);
+}
 
 /* The alternate signal stack lies in the first frame of the thread's own
  * stack: pages that nobody touches cost nothing, and an overflow happens at
  * the other end. */
 static void *thread_main(void *arg) {
-  struct start start = *(struct start *)arg;
-  free(arg);
+  struct start *given = arg, start = *given;
+  if (OS_SANITIZED)
+    atomic_store(&given->begun, true);
+  else
+    free(given);
   char altstack[16 * 1024];
   stack_t before, alt = {.ss_sp = altstack, .ss_size = sizeof altstack};
   sigaltstack(&alt, &before);
@@ -271,6 +285,7 @@ int os_thread_start(os_thread *t, size_t stack, int open, void *(*body)(void *),
   sigdelset(&all, SIGABRT);
   pthread_attr_setsigmask_np(&attr, &all);
   err = pthread_create(t, &attr, thread_main, start);
+  if (!err && OS_SANITIZED) await_begin(start);
 done:
   pthread_attr_destroy(&attr);
 no_attr:
