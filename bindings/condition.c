@@ -63,12 +63,15 @@ static TL_GIL int condition_release(lua_State *L) {
 }
 
 static TL_GIL int condition_guard(lua_State *L) {
-  return lock_take(L, check_condition(L)->lock, TL_FOREVER, 0, bind_guarded);
+  Condition *c = check_condition(L);
+  lock_free_orphan(L, c->lock);
+  return lock_take(L, c->lock, TL_FOREVER, 0, bind_guarded);
 }
 
 static TL_GIL int condition_with(lua_State *L) {
   Condition *c = check_condition(L);
   bind_checkcallable(L, 2);
+  lock_free_orphan(L, c->lock);
   return lock_take(L, c->lock, TL_FOREVER, 0, bind_within);
 }
 

@@ -250,7 +250,7 @@ static TL_GIL void after_fork(lua_State *L, int child) {
     f->waiters.owner = 0;
     f->waiters.first = f->waiters.last = NULL;
     f->out.n = f->late.n = 0;
-    if (!f->lost && __fpending(f->stream.f) > 0) __fpurge(f->stream.f);
+    if (__fpending(f->stream.f) > 0) __fpurge(f->stream.f);
   }
 }
 

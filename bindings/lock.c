@@ -77,10 +77,35 @@ bool lock_held(const Lock *l) {
          (!l->recursive || l->waiters.owner == bind_thread()->ident);
 }
 
+static TL_GIL bool is_orphan(const Lock *l) {
+  tl_interp *in = bind_thread()->interp;
+  return l->count > 0 && tl_thread_vanished(in, l->waiters.owner);
+}
+
+static TL_GIL int owner_died(lua_State *L) {
+  return tl_error(L, "OwnerDied",
+                  "the thread that held the lock is none of this process");
+}
+
+/* Takes one that a fork has left locked for ever. */
+static TL_GIL void take_orphan(lua_State *L, Lock *l) {
+  if (tl_likely(!is_orphan(l))) return;
+  own(l, bind_thread());
+  owner_died(L);
+}
+
+void lock_free_orphan(lua_State *L, Lock *l) {
+  if (tl_likely(!is_orphan(l))) return;
+  set_free(l);
+  owner_died(L);
+}
+
 int lock_take(lua_State *L, Lock *l, int64_t deadline, lua_KContext ctx,
               lua_KFunction k) {
-  if (!try_take(l))
+  if (!try_take(l)) {
+    take_orphan(L, l);
     return tl_wait_when(L, &l->waiters, deadline, &taking, l, ctx, k);
+  }
   lua_pushinteger(L, TL_GRANTED);
   return k(L, LUA_OK, ctx);
 }
@@ -125,6 +150,7 @@ static TL_GIL int lock_acquire(lua_State *L) {
   int64_t deadline = TL_FOREVER;
   if (tl_unlikely(lua_gettop(L) > 1)) deadline = bind_blocking(L, 2);
   bool taken = try_take(l);
+  if (!taken) take_orphan(L, l);
   if (!taken && deadline != 0)
     return tl_wait_when(L, &l->waiters, deadline, &taking, l, 0, acquired);
   lua_pushboolean(L, taken);
@@ -142,12 +168,15 @@ static TL_GIL int lock_locked(lua_State *L) {
 }
 
 static TL_GIL int lock_guard(lua_State *L) {
-  return lock_take(L, check_self(L), TL_FOREVER, 0, bind_guarded);
+  Lock *l = check_self(L);
+  lock_free_orphan(L, l);
+  return lock_take(L, l, TL_FOREVER, 0, bind_guarded);
 }
 
 static TL_GIL int lock_with(lua_State *L) {
   Lock *l = check_self(L);
   bind_checkcallable(L, 2);
+  lock_free_orphan(L, l);
   return lock_take(L, l, TL_FOREVER, 0, bind_within);
 }
 

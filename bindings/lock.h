@@ -26,8 +26,13 @@ Lock *lock_push(lua_State *L, bool recursive) TL_GIL;
 /* An RLock: the caller holds it. A Lock, which has no owner: it is held. */
 bool lock_held(const Lock *l) TL_GIL;
 
+/* For guard and with, before they take it: raises OwnerDied, and has freed it,
+ * if a fork has left the thread behind that held it. */
+void lock_free_orphan(lua_State *L, Lock *l) TL_GIL;
+
 /* Takes it, waiting until 'deadline', and goes on in 'k' with the tl_outcome
- * on the top of the stack. */
+ * on the top of the stack. Raises OwnerDied, and has taken it, if a fork has
+ * left the thread behind that held it. */
 int lock_take(lua_State *L, Lock *l, int64_t deadline, lua_KContext ctx,
               lua_KFunction k) TL_GIL;
 

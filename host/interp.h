@@ -15,6 +15,7 @@ struct tl_interp {
   tl_alloc alloc;         /* GIL */
   tl_thread *main;        /* GIL: changes in a fork's child only */
   tl_thread *threads;     /* GIL: started and attached ones, main first */
+  tl_thread *vanished;    /* GIL: of a fork's child: those it does not have */
   int thread_count;       /* GIL: of that list */
   lua_Integer last_ident; /* GIL */
   lua_Integer last_thread_number; /* GIL: of a default name */

@@ -68,6 +68,8 @@ static TL_GIL void run_hooks(lua_State *L, bool before, bool child) {
 
 pid_t tl_runtime_fork(lua_State *L) {
   tl_thread *me = tl_self();
+  /* One that ends uses AddressSanitizer's allocator: see os_thread_start. */
+  if (OS_SANITIZED) tl_thread_reap(me->interp, true);
   run_hooks(L, true, false);
   /* No signal is handled between the fork and the child's own set-up. */
   sigset_t all, old;

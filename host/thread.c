@@ -223,6 +223,13 @@ void tl_thread_reap(tl_interp *in, bool wait) {
   }
 }
 
+bool tl_thread_vanished(tl_interp *in, lua_Integer ident) {
+  tl_thread *t = in->vanished;
+  while (t && t->ident != ident)
+    t = t->next;
+  return t != NULL;
+}
+
 tl_thread *tl_thread_find(tl_interp *in, lua_Integer ident) {
   tl_thread *t = in->threads;
   while (t && t->ident != ident)
@@ -261,7 +268,7 @@ void tl_thread_unwound(tl_thread *t) {
 
 TL_UNCHECKED void tl_block_begin(tl_thread *t, const char *what) {
   t->blocked_in = what;
-  t->blocked_since = os_now();
+  t->blocked_since = t->waits_since ? t->waits_since : os_now();
   tl_gil_release(&t->interp->gil, &t->member);
 }
 
@@ -299,6 +306,8 @@ void tl_threads_after_fork(tl_thread *me) {
     t->wakefd = -1;
     /* Its reference is never given back: its state may still be in use by
      * objects that name it. */
+    t->next = in->vanished;
+    in->vanished = t;
   }
   /* Stacks and descriptors of the others: the former are the C library's, the
    * latter must not be shared with the parent. */
@@ -307,6 +316,9 @@ void tl_threads_after_fork(tl_thread *me) {
   me->wakefd = -1;
   me->reap = NULL;
   atomic_store(&me->pending, 0);
+  me->defer_raise = false;
+  me->kill_phase = TL_KILL_NONE; /* it lives, whoever was killed */
+  me->kill_deadline = 0;
   in->main = me;
   in->forked = true;
 }

@@ -49,6 +49,7 @@ struct tl_thread {
   int waiting_count;      /* GIL */
   const char *blocked_in; /* GIL: a call outside, as "read"; NULL none */
   int64_t blocked_since;  /* GIL: ns */
+  int64_t waits_since;    /* GIL: ns: of one wait of several sleeps; or 0 */
   size_t stack_size;      /* const once started: bytes of C stack */
   const char *stack_end;  /* owner: lowest address of its C stack; NULL: the
                              main thread's */
@@ -98,6 +99,10 @@ void tl_thread_adopt(tl_thread *t, lua_State *L) TL_GIL;
 
 /* Ends the calling thread's part in its interpreter; t->L may be gone. */
 void tl_thread_leave(tl_thread *t) TL_GIL;
+
+/* In the child of a fork: the thread with this ident ran when it was made, and
+ * is not here. */
+bool tl_thread_vanished(tl_interp *in, lua_Integer ident) TL_GIL;
 
 /* The thread with this ident, or NULL: it has ended. */
 tl_thread *tl_thread_find(tl_interp *in, lua_Integer ident) TL_GIL;

@@ -92,6 +92,7 @@ static TL_GIL int part(lua_State *L) {
  * has to: it would have to copy the memory that is written. */
 static TL_GIL lua_State *push_life(lua_State *L, int name, int target) {
   lua_State *co = lua_newthread(L);
+  tl_preempt_newstate(NULL, co); /* hooks are the parent's */
   luaL_checkstack(co, 200, NULL);
   lua_pushvalue(L, name);
   lua_pushvalue(L, target);
@@ -126,6 +127,8 @@ static TL_GIL int handle_fork(lua_State *L) {
   tl_handle *h = tl_handle_checknew(L);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   luaL_checktype(L, 3, LUA_TFUNCTION);
+  /* The child's collector would never run again. */
+  if (tl_in_finalizer(L)) return luaL_error(L, "cannot fork in a finalizer");
   lua_settop(L, 3);
   lua_Integer seed[2];
   read_random(L, seed, sizeof seed);
