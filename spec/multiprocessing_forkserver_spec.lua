@@ -14,6 +14,8 @@ local function host(chunk)
   return children.host([[
     io.stdout:setvbuf("no")
     local ctx = mp.get_context("forkserver")
+    package.path = package.path .. ";spec/?.lua"
+    local blocked = require("support.blocked")
     local function server()
       local pipe <close> = io.popen("pgrep -f multiprocessing[.]forkserver -P " ..
         mp.current_process().pid)
@@ -179,6 +181,60 @@ function TestForkserver:testForkedChildrenHaveServersOfTheirOwn()
     stop = true
     busy:result()
     print(server() == first)]], "true\n")
+end
+
+--- A thread that is killed leaves no answer behind for the next one.
+function TestForkserver:testAStarterThatIsKilled()
+  check([[
+    run(function() end)
+    local first = server()
+    signal("STOP", first)
+    local starter = threading.Thread(function() ctx.Process(function() end):start() end):start()
+    blocked("read", starter)
+    starter:kill()
+    starter:join()
+    signal("CONT", first)
+    for _ = 1, 3 do
+      local r, s = mp.Pipe(false)
+      local p = ctx.Process(function() s:send(mp.current_process().pid) end):start()
+      assert(r:recv() == p.pid)
+      p:join()
+    end
+    print("done")]], "done\n")
+end
+
+--- Another one takes over.
+function TestForkserver:testAServerThatHasNoDescriptorLeft()
+  check([[
+    run(function() end)
+    os.execute("prlimit --nofile=8 --pid " .. server())
+    local children = {}
+    for i = 1, 8 do
+      children[i] = ctx.Process{target = time.sleep, args = {60}, daemon = true}
+      children[i]:start()
+    end
+    for _, child in ipairs(children) do assert(child:is_alive()) end
+    print("done")]], "done\n")
+end
+
+--- What a child by fork has of a start that was under way in another thread.
+function TestForkserver:testAForkDuringAStart()
+  check([[
+    run(function() end)
+    local first = server()
+    signal("STOP", first)
+    local go, mine = mp.Event(), mp.Event()
+    local p = ctx.Process(function() mine:wait() end)
+    local starter = threading.Thread(function() p:start() end):start()
+    blocked("read", starter)
+    local other = mp.get_context("fork").Process(function() go:wait() end):start()
+    signal("CONT", first)
+    starter:result()
+    signal("KILL", first)
+    mine:set()
+    print(p:join(60), p.exitcode, other:is_alive())
+    go:set()
+    other:join()]], "true\t255\ttrue\n")
 end
 
 function TestForkserver:testChildrenHaveChildren()

@@ -104,5 +104,16 @@ function TestLogger:testMessages()
     "[SUBDEBUG/MainProcess] a %s\n[ERROR/MainProcess] b c\n[INFO/MainProcess] d\n" })
 end
 
+--- An error at the end is told once, and the program ends.
+function TestLogger:testNothingToWriteTo()
+  local _, err, code = children.host([[
+    mp.log_to_stderr()
+    mp.Process(function() end):start():join()
+    getmetatable(io.stderr).__index.write = function() error("no") end]])
+  lu.assertEquals(code, 0)
+  local _, n = err:gsub("error in an exit function", "")
+  lu.assertEquals(n, 1)
+end
+
 return { TestFork = suite("fork"), TestSpawn = suite("spawn"), TestForkserver = suite("forkserver"),
   TestLogger = TestLogger }

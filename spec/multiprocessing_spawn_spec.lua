@@ -280,6 +280,24 @@ local function suite(method)
     lu.assertStrMatches(err, "Process [^\n]*:\n[^\n]*: no\nstack traceback:.*")
   end
 
+  function Test:testGlobalsWhileAnotherThreadMakesMore()
+    check([[
+      require("gil").switch_interval(1e-4)
+      for i = 1, 200 do _G["base" .. i] = i end
+      local stop, i = false, 0
+      local writer = threading.Thread(function()
+        while not stop do
+          i = i + 1
+          _G["k" .. i], _G["k" .. (i - 300)] = i, nil
+        end
+      end):start()
+      for _ = 1, 20 do
+        run(function() for i = 1, 200 do assert(_G["base" .. i] == i) end end)
+      end
+      stop = true
+      writer:result()]], "")
+  end
+
   function Test:testFolderThatIsGone()
     local folder = os.tmpname()
     os.remove(folder)

@@ -1,6 +1,7 @@
 --- This process, its parent and its children, and how they end with it. What a
 --- process object is, process.lua knows.
 local core = require("tidelock._multiprocessing")
+local errors = require("tidelock.errors")
 
 local family = {}
 
@@ -145,21 +146,20 @@ local function end_family()
 end
 
 local registered = false -- the exit function; a forked child inherits both
-
-local function at_exit()
-  registered = false
-  local ok, problem = pcall(end_family)
-  if ok then return end
-  registered = true
-  core.atexit(at_exit) -- interrupted: the next attempt goes on
-  error(problem, 0)
-end
+local at_exit
 
 --- There is something to be done, or told, at the end of this process.
 function family.expect_end()
   if registered then return end
-  registered = true
-  core.atexit(at_exit)
+  core.atexit(at_exit) registered = true
+end
+
+function at_exit()
+  registered = false
+  local ok, problem = pcall(end_family)
+  if ok then return end
+  if errors.is(problem, errors.KeyboardInterrupt) then family.expect_end() end -- it goes on
+  error(problem, 0)
 end
 
 -- os.exit does not wait: not even then do daemonic children live on.

@@ -85,13 +85,17 @@ local function answer(server)
   end
 end
 
---- The starter may be gone before it is answered: then the next look says so.
+--- What cannot be answered, as the starter is gone or there is no descriptor left,
+--- ends the connection: the starter learns it, and what was started for it ends.
 local function loop(server)
   while not server.ended or next(server.children) do
     local objects = core.keys(server.children)
     if not server.ended then objects[#objects + 1] = server.control end
     for _, ready in ipairs(threading.wait_any(objects)) do
-      if ready == server.control then pcall(answer, server) end
+      if ready == server.control and not pcall(answer, server) then
+        server.control:close()
+        server.ended = true
+      end
     end
     tell_ends(server)
   end
@@ -122,6 +126,11 @@ local preload = {}
 local lock    -- who uses the server
 local current -- the server: control, handle
 local retired -- those that were used before, and may not have ended
+
+-- What is open for starts that are under way. A process that another thread forks
+-- meanwhile has copies, which keep others from seeing their ends: it closes them.
+-- Each is put here on the line that makes it, for within one no other thread runs.
+local under_way
 
 --- What the next server requires before it forks.
 function forkserver.set_forkserver_preload(names)
@@ -168,7 +177,9 @@ end
 local function begin()
   if current then retire(current) end
   for server in pairs(retired or {}) do server.handle:abandon() end
+  for object in pairs(under_way or {}) do object:close() end
   lock, current, retired = threading.Lock(), nil, {}
+  under_way = setmetatable({}, { __mode = "k" })
 end
 
 begin()
@@ -185,7 +196,7 @@ local function get_server()
   if current and current.handle:pid() and not current.handle:poll() then return current end
   if current then retire(current) end
   forget_ended()
-  local theirs <close>, control = connection.Pipe()
+  local theirs <close>, control = connection.Pipe() under_way[theirs] = true
   local server = { control = control, handle = core.Handle() }
   control:send({ path = package.path, cpath = package.cpath, preload = preload })
   family.at_end(ending, true)
@@ -201,23 +212,31 @@ local function is_end(problem)
     errors.is(problem, errors.OSError) and (problem.code == "EPIPE" or problem.code == "ECONNRESET")
 end
 
+-- A question to the server. The server of one that has had no answer is used no
+-- more, be the thread interrupted or killed: the answer is nobody's.
+local Question = {}
+
+function Question:__close()
+  if not self.answered then retire(self.server) end
+end
+
 --- Has the server make a process; nil if it is gone.
 local function ask(server, request)
+  local question <close> = setmetatable({ server = server }, Question)
   local ok, reply = pcall(function()
     server.control:send(request)
     return server.control:recv()
   end)
+  question.answered = ok
   if ok then return reply end
-  retire(server)
-  if is_end(reply) then return nil end
-  error(reply, 0) -- interrupted: its answer is nobody's
+  if not is_end(reply) then error(reply, 0) end
 end
 
 --- One attempt to start it; false if the server is gone. What was sent to one
 --- that is gone may have been read: all is made anew.
 local function attempt(process, handle, method)
-  local link <close> = spawn.pack(process, method)
-  local mine, other = descriptor.pair()
+  local link <close> = spawn.pack(process, method) under_way[link] = true
+  local mine, other = descriptor.pair() under_way[mine], under_way[other] = true, true
   local _ <close> = mine
   local status <close> = other
   local held <close> = lock:guard()

@@ -66,7 +66,9 @@ local function file_of(class)
   local index = rawget(meta, "__index")
   local found = source_of(class[3])
   for _, functions in ipairs({ meta, type(index) == "table" and index or nil }) do
-    for _, f in next, functions do found = found or source_of(f) end
+    for _, key in ipairs(core.keys(functions)) do
+      found = found or source_of(rawget(functions, key))
+    end
   end
   return found
 end
@@ -100,16 +102,20 @@ end
 
 -- --- What is sent ------------------------------------------------------------
 
+-- Other threads may be writing to the tables that are gone through here: next
+-- would lose its place.
+
 local function copy(t)
   local result = {}
-  for key, value in next, t do result[key] = value end
+  for _, key in ipairs(core.keys(t)) do result[key] = rawget(t, key) end
   return result
 end
 
 --- The globals of the script: what it has not had from the start.
 local function script_globals()
   local standard, globals = core.baseline(), {}
-  for name, value in next, _G do
+  for _, name in ipairs(core.keys(_G)) do
+    local value = rawget(_G, name)
     if not rawequal(standard[name], value) then globals[name] = value end
   end
   globals.arg = nil
