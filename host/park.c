@@ -236,7 +236,8 @@ void tl_observe_queue(lua_State *L, tl_waitq *q, int64_t deadline) {
 int tl_wait_fd(lua_State *L, int fd, short events, int64_t deadline,
                const char *what) {
   tl_thread *t = tl_self();
-  if (deadline != 0 && tl_gil_gives_way(&t->interp->gil, &t->member)) {
+  if (deadline != 0 && !tl_in_finalizer(L) &&
+      tl_gil_gives_way(&t->interp->gil, &t->member)) {
     tl_block_begin(t, NULL); /* it only looks, and may wait for the GIL then */
     os_ready(fd, events);    /* for its time: so long others may run */
     tl_block_end(t);

@@ -36,11 +36,11 @@ static TL_GIL int hmac_digest(lua_State *L) {
   const EVP_MD *hash = check_hash(L, 3);
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned n = 0;
-  bool is_long = key_size > LONG_WORK || size > LONG_WORK;
-  module_begin(L, is_long);
+  bool leaves = module_leaves(L, key_size > LONG_WORK || size > LONG_WORK);
+  module_begin(L, leaves);
   bool done = HMAC(hash, key, (int)key_size, (const unsigned char *)message,
                    size, digest, &n) != NULL;
-  module_end(L, is_long);
+  module_end(L, leaves);
   if (!done) return luaL_error(L, "OpenSSL cannot make the digest");
   lua_pushlstring(L, (const char *)digest, n);
   return 1;
@@ -72,10 +72,10 @@ static TL_GIL int hmac_random(lua_State *L) {
   luaL_argcheck(L, n <= INT_MAX, 1, "too many");
   luaL_Buffer b;
   char *bytes = luaL_buffinitsize(L, &b, (size_t)n);
-  bool is_long = n > LONG_WORK;
-  module_begin(L, is_long);
+  bool leaves = module_leaves(L, n > LONG_WORK);
+  module_begin(L, leaves);
   int err = fill(bytes, (size_t)n);
-  module_end(L, is_long);
+  module_end(L, leaves);
   if (err) return luaL_error(L, "no random bytes: %s", strerror(-err));
   luaL_pushresultsize(&b, (size_t)n);
   return 1;

@@ -23,30 +23,30 @@ static TL_GIL int wait_for_slot(lua_State *L, Connection *c) {
   tl_observation o = {
       .queues = &queue, .observers = &observer, .queue_count = 1, .fds = fds};
   o.fd_count = ipc_sender_tokens(&c->out, fds);
-  connection_hold(c);
+  tl_users_enter(&c->users);
   int ready = tl_observe(L, &o, TL_FOREVER);
-  connection_release(c);
+  tl_users_leave(&c->users);
   if (ready < 0) return ready;
   return tl_is_pending(bind_thread()) ? -EINTR : 0;
 }
 
 /* Places the text in a slot: 0, -EAGAIN: there is none, negative errno. */
-static TL_GIL int place(Connection *c, ipc_message *m) {
+static TL_GIL int place(lua_State *L, Connection *c, ipc_message *m) {
   int err = ipc_message_place(&c->out, m);
   if (err) return err;
-  if (m->size < LONG_COPY) return ipc_message_write(m);
-  connection_hold(c);
+  if (m->size < LONG_COPY || tl_in_finalizer(L)) return ipc_message_write(m);
+  tl_users_enter(&c->users);
   tl_block_begin(bind_thread(), NULL);
   err = ipc_message_write(m);
   tl_block_end(bind_thread());
-  connection_release(c);
+  tl_users_leave(&c->users);
   return err;
 }
 
 /* One attempt: 0, or what hinders it: -EAGAIN, as -EBUSY if it is a slot. */
-static TL_GIL int try_send(Connection *c, ipc_message *m) {
+static TL_GIL int try_send(lua_State *L, Connection *c, ipc_message *m) {
   if (ipc_is_long(m) && !m->slot) {
-    int err = place(c, m);
+    int err = place(L, c, m);
     if (err) return err == -EAGAIN ? -EBUSY : err;
   }
   return ipc_message_send(c->fd, m);
@@ -56,7 +56,7 @@ static TL_GIL int try_send(Connection *c, ipc_message *m) {
 static TL_GIL void records_send(lua_State *L, Connection *c, ipc_message *m) {
   bool is_long = ipc_is_long(m);
   for (;;) {
-    int err = try_send(c, m);
+    int err = try_send(L, c, m);
     if (err == -EAGAIN)
       err = connection_wait(L, c, POLLOUT, TL_FOREVER);
     else if (err == -EBUSY)

@@ -147,10 +147,10 @@ static TL_GIL int meta_div(lua_State *L) {
   value a, b;
   if (!two(L, &a, &b)) return float_arith(L, LUA_OPDIV);
   bigint_reserve(L, (BIGINT_SCRATCH + 2) * bigint_larger(a.z, b.z));
-  bool is_long = is_long_division(a.z, b.z);
-  module_begin(L, is_long);
+  bool leaves = module_leaves(L, is_long_division(a.z, b.z));
+  module_begin(L, leaves);
   double quotient = bigint_quotient(a.z, b.z);
-  module_end(L, is_long);
+  module_end(L, leaves);
   lua_pushnumber(L, quotient);
   return 1;
 }

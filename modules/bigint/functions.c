@@ -262,10 +262,10 @@ static TL_GIL int bigint_is_prime(lua_State *L) {
   value a;
   bigint_check(L, 1, &a);
   bigint_reserve(L, BIGINT_SCRATCH * mpz_size(a.z));
-  bool is_long = mpz_size(a.z) > 1;
-  module_begin(L, is_long);
+  bool leaves = module_leaves(L, mpz_size(a.z) > 1);
+  module_begin(L, leaves);
   bool prime = mpz_sgn(a.z) > 0 && mpz_probab_prime_p(a.z, 32) > 0;
-  module_end(L, is_long);
+  module_end(L, leaves);
   lua_pushboolean(L, prime);
   return 1;
 }

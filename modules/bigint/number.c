@@ -100,11 +100,12 @@ void bigint_compute(lua_State *L, job *j) {
   number *n = push_zero(L, j->limbs);
   bigint_reserve(L, j->scratch);
   mpz_t result;
-  module_begin(L, j->is_long);
+  bool leaves = module_leaves(L, j->is_long);
+  module_begin(L, leaves);
   mpz_init(result);
   j->run(result, j);
   assign(n, j->limbs, result);
   mpz_clear(result);
-  module_end(L, j->is_long);
+  module_end(L, leaves);
   trim(L, n, j->limbs);
 }
