@@ -43,8 +43,9 @@ tl_handle *tl_handle_new(lua_State *L, bool child) {
 }
 
 void tl_handle_tidy(tl_handle *h) {
-  if (h->ended && !h->given && h->waiting == 0) os_child_forget(&h->os);
-  if ((h->ended || h->untold) && h->waiting == 0) {
+  if (tl_users_any(&h->users)) return;
+  if (h->ended && !h->given) os_child_forget(&h->os);
+  if (h->ended || h->untold) {
     os_close(h->status);
     h->status = -1;
   }
@@ -137,9 +138,10 @@ static TL_GIL int handle_wait(lua_State *L) {
   int64_t deadline = bind_deadline(L, 2);
   while (!tl_handle_look(h)) {
     if (deadline == 0) return lua_pushboolean(L, false), 1;
-    h->waiting++;
+    if (tl_in_finalizer(L)) return luaL_error(L, "cannot wait in a finalizer");
+    tl_users_enter(&h->users);
     int ready = tl_wait_fd(L, descriptor_of(h), POLLIN, deadline, "process");
-    h->waiting--;
+    tl_users_leave(&h->users);
     tl_handle_tidy(h);
     if (ready == 0) deadline = 0; /* one last look */
     if (ready == -EINTR)
@@ -277,13 +279,13 @@ static TL_GIL bool has_ended(lua_State *L, int idx) {
 
 static TL_GIL int hold(lua_State *L, int idx) {
   tl_handle *h = lua_touserdata(L, idx);
-  h->waiting++;
+  tl_users_enter(&h->users);
   return descriptor_of(h);
 }
 
 static TL_GIL void let_go(lua_State *L, int idx) {
   tl_handle *h = lua_touserdata(L, idx);
-  h->waiting--;
+  tl_users_leave(&h->users);
   tl_handle_tidy(h);
 }
 

@@ -14,6 +14,7 @@
 #define TL_HANDLE_H
 
 #include "child.h"
+#include "users.h"
 
 #define TL_HANDLE "process.Handle"
 
@@ -25,7 +26,7 @@ typedef struct tl_handle {
   bool ended;      /* GIL */
   bool given;      /* GIL: the descriptor is a sentinel */
   int exitcode;    /* GIL: once ended: of a child, minus a signal's number */
-  int waiting;     /* GIL: threads that poll the descriptor */
+  tl_users users;  /* GIL: threads that poll the descriptor */
   int status;      /* GIL: where the fork server tells the code; -1: nowhere */
   bool untold;     /* GIL: it has gone without telling it */
 } tl_handle;

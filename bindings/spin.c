@@ -14,13 +14,15 @@
 #define LUCKIEST 8
 #define LEFT_OUT 16
 
-void spin_until(Spinner *s, bool (*ready)(const void *), const void *object) {
+void spin_until(Spinner *s, int64_t deadline, bool (*ready)(const void *),
+                const void *object) {
   tl_thread *t = bind_thread();
   tl_gil *gil = &t->interp->gil;
   if (!gil->may_spin || tl_gil_has_waiters(gil)) return;
   if (s->luck < 0 && ++s->luck < 0) return;
   tl_block_begin(t, NULL);
   int64_t until = os_now() + SPIN;
+  if (deadline < until) until = deadline;
   bool is_ready;
   do {
     for (int i = 0; i < 20; i++)

@@ -199,6 +199,43 @@ function TestQueue.testOneThatIsWaitedForIsNotClosed()
   lu.assertErrorMsgContains("another thread waits for the queue", q.close, q)
   q:put("there")
   lu.assertEquals(waiter:result(LIMIT), "there")
+  local tasks = mp.JoinableQueue()
+  tasks:put(1)
+  local joiner = spawn(tasks.join, tasks)
+  blocked("mp queue's tasks", joiner)
+  lu.assertErrorMsgContains("another thread waits for the queue", tasks.close, tasks)
+  tasks:get()
+  tasks:task_done()
+  lu.assertTrue(joiner:join(LIMIT))
+end
+
+function TestQueue.testOneThatIsClosedByWhatPutRuns()
+  local q = mp.Queue()
+  local class = {}
+  pickle.register("queue_spec.Closing", class, {
+    reduce = function()
+      q:close()
+      return 1
+    end,
+    restore = function() return {} end,
+  })
+  lu.assertErrorMsgContains("the queue is closed", q.put, q, setmetatable({}, class))
+end
+
+-- A lock that others hold for some instructions is no reason to refuse.
+function TestQueue.testOnlyAFullOrEmptyOneRefuses()
+  local q, rounds = mp.Queue(), 20000
+  for i = 1, 100 do q:put(i) end
+  local function work()
+    for i = 1, rounds do
+      assert(q:put_nowait(i))
+      assert(q:get_nowait())
+    end
+  end
+  local others = { child(work), child(work) }
+  work()
+  joined(table.unpack(others))
+  lu.assertEquals(q:qsize(), 100)
 end
 
 function TestQueue.testWaitsEndWhenInterrupted()
@@ -346,6 +383,27 @@ function TestQueue.testTasksOfADeadProcessAreLost()
     q:task_done()
   end
   lu.assertTrue(joiner:join(LIMIT))
+end
+
+-- More processes than there is room for have come and gone.
+function TestQueue.testTasksOfOneOfManyProcessesAreLost()
+  local q = mp.JoinableQueue()
+  local function take(done)
+    local worker = child(function()
+      q:get()
+      if done then q:task_done() end
+    end)
+    lu.assertTrue(worker:join(LIMIT))
+  end
+  for i = 1, 140 do
+    q:put(i)
+    take(true)
+  end
+  q:put("lost")
+  take(false)
+  local ok, problem = pcall(q.join, q)
+  lu.assertFalse(ok)
+  lu.assertStrContains(tostring(problem), "1 tasks were lost")
 end
 
 function TestQueue.testJoinEndsWhenInterrupted()

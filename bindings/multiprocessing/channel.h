@@ -12,6 +12,11 @@
 void channel_create(lua_State *L, ipc_channel *c, uint32_t maxsize,
                     uint64_t limit, size_t extra) TL_GIL;
 
+/* Sleeps as 'w' says, while the handle stays open. False if something is
+ * pending, for sync_raise, or nothing may wait here. */
+bool channel_sleep(lua_State *L, ipc_channel *c, const sync_kind *k,
+                   ipc_wait *w, int64_t deadline) TL_GIL;
+
 /* Puts a message of n parts (see ipc_channel_put): true, with its number; false
  * when the deadline has passed or the channel was ended. Gives up the GIL while
  * it waits; 'what' is for reports. Raises what is pending, and OSError:

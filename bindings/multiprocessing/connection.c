@@ -51,30 +51,22 @@ void connection_opened(Connection *c, int fd) {
 
 /* --- waiting ------------------------------------------------------------ */
 
-void connection_hold(Connection *c) {
-  pid_t self = getpid();
-  if (c->users_of != self) c->users = 0; /* a fork left them behind */
-  c->users_of = self;
-  c->users++;
-}
-
-void connection_release(Connection *c) {
-  c->users--;
-}
-
 static bool has_input(const void *fd) {
   return os_ready(*(const int *)fd, POLLIN) != 0;
 }
 
 int connection_wait(lua_State *L, Connection *c, short events,
                     int64_t deadline) {
-  if (tl_in_finalizer(L)) return os_ready(c->fd, events) ? 0 : -EDEADLK;
+  if (tl_in_finalizer(L) && deadline != 0) {
+    int now = os_ready(c->fd, events);
+    return now == 0 ? -EDEADLK : now < 0 ? now : 0;
+  }
   const char *what = events & POLLIN ? "read" : "write";
-  connection_hold(c);
+  tl_users_enter(&c->users);
   if (events & POLLIN && deadline != 0)
-    spin_until(&c->spinner, has_input, &c->fd);
+    spin_until(&c->spinner, deadline, has_input, &c->fd);
   int ready = tl_wait_fd(L, c->fd, events, deadline, what);
-  connection_release(c);
+  tl_users_leave(&c->users);
   if (ready == 0) return -ETIMEDOUT;
   return ready < 0 ? ready : 0;
 }
@@ -298,12 +290,12 @@ static TL_GIL bool is_ready(lua_State *L, int idx) {
 
 static TL_GIL int hold(lua_State *L, int idx) {
   Connection *c = lua_touserdata(L, idx);
-  connection_hold(c);
+  tl_users_enter(&c->users);
   return c->fd;
 }
 
 static TL_GIL void let_go(lua_State *L, int idx) {
-  connection_release(lua_touserdata(L, idx));
+  tl_users_leave(&((Connection *)lua_touserdata(L, idx))->users);
 }
 
 static const tl_waitable waitable = {
@@ -362,8 +354,8 @@ void connection_close_now(Connection *c) {
 
 static TL_GIL int connection_close(lua_State *L) {
   Connection *c = check_connection(L);
-  bool used = c->users > 0 && c->users_of == getpid();
-  if (used || turn_taken(&c->sending) || turn_taken(&c->receiving))
+  if (tl_users_any(&c->users) || turn_taken(&c->sending) ||
+      turn_taken(&c->receiving))
     return tl_error_os(L, EBUSY, "another thread uses the connection");
   connection_close_now(c);
   return 0;

@@ -5,6 +5,7 @@
 #include "ipc/record.h"
 #include "spin.h"
 #include "turn.h"
+#include "users.h"
 
 #define CONNECTION "multiprocessing.Connection"
 #define CONNECTION_LONGEST ((size_t)INT32_MAX) /* bytes of a message */
@@ -34,8 +35,7 @@ struct Connection {
   bool readable, writable; /* GIL */
   bool family;             /* GIL: functions and handles may travel */
   Turn receiving, sending; /* GIL */
-  int users;               /* GIL: threads that wait for the descriptor */
-  pid_t users_of;          /* GIL: the process whose threads they are */
+  tl_users users;          /* GIL: threads that wait for the descriptor */
   struct {                 /* of a stream */
     bool halfway;          /* sender: inside a message */
     uint32_t header;       /* receiver: the length as it came */
@@ -68,10 +68,6 @@ void connection_close_now(Connection *c) TL_GIL;
 /* Raise unless it is open; can be written. */
 void connection_check_open(lua_State *L, const Connection *c) TL_GIL;
 void connection_check_writable(lua_State *L, const Connection *c) TL_GIL;
-
-/* While the GIL is away: keeps close from closing. */
-void connection_hold(Connection *c) TL_GIL;
-void connection_release(Connection *c) TL_GIL;
 
 /* Waits until the socket is ready for 'events', as tl_wait_fd: 0 or negative
  * errno, -ETIMEDOUT; -EDEADLK: a finalizer cannot wait. Does not raise. */

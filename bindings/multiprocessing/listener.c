@@ -408,11 +408,11 @@ static TL_GIL void connect_unix(lua_State *L, Connection *c) {
   connection_opened(c, fd);
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   for (;;) {
-    connection_hold(c);
+    tl_users_enter(&c->users);
     tl_block_begin(bind_thread(), "connect");
     int err = connect(fd, &a.any, n) < 0 ? errno : 0;
     tl_block_end(bind_thread());
-    connection_release(c);
+    tl_users_leave(&c->users);
     if (!err) break;
     if (err != EAGAIN && err != EINTR)
       tl_error_os(L, err, a.unix.sun_path[0] ? a.unix.sun_path : "connect");

@@ -80,9 +80,9 @@ static TL_GIL void pause_for_more(lua_State *L, Channel *c) {
   atomic_uint never;
   if (ipc_ring_count(&c->os.memory->ring) >= FEW) return;
   atomic_init(&never, 0);
-  c->os.sleepers++;
+  tl_users_enter(&c->os.users);
   tl_wait_word(L, &never, 0, os_now() + PAUSE, "results");
-  c->os.sleepers--;
+  tl_users_leave(&c->os.users);
 }
 
 /* --- Tasks ---------------------------------------------------------------- */

@@ -77,6 +77,7 @@ static TL_GIL int put(lua_State *L, int64_t deadline) {
   luaL_checkany(L, 2);
   lua_settop(L, 2);
   const tl_pickled *p = tl_pickle_dump(L, 2, 0, "item");
+  check_queue(L); /* what it runs may have closed it */
   struct iovec part = {(void *)p->data, p->size};
   if (p->size + 16 > q->os.memory->ring.limit)
     luaL_argerror(L, 2, "larger than the queue's limit");
@@ -175,8 +176,7 @@ typedef struct Join {
   uint32_t lost; /* tasks of dead processes, told to this thread */
 } Join;
 
-static ipc_outcome try_join(void *object, ipc_wait *w) {
-  Join *j = object;
+static ipc_outcome try_join(Join *j, ipc_wait *w) {
   ipc_channel_memory *m = j->q->os.memory;
   w->word = &m->done;
   w->seen = atomic_load(&m->done);
@@ -191,9 +191,13 @@ static ipc_outcome try_join(void *object, ipc_wait *w) {
 /* join(): raises OwnerDied for tasks that were lost with their processes, once:
  * the others are waited for when it is called again. */
 static TL_GIL int queue_join(lua_State *L) {
-  static const sync_kind kind = {.what = "mp queue's tasks", .try = try_join};
+  static const sync_kind kind = {.what = "mp queue's tasks"};
   Join j = {.q = check_queue(L)};
-  if (sync_wait(L, &kind, &j, TL_FOREVER) != IPC_DIED) return 0;
+  ipc_wait w = ipc_wait_start(TL_FOREVER);
+  ipc_outcome outcome;
+  while ((outcome = try_join(&j, &w)) == IPC_BUSY)
+    if (!channel_sleep(L, &j.q->os, &kind, &w, TL_FOREVER)) sync_raise(L);
+  if (outcome != IPC_DIED) return 0;
   os_shared_wake(&j.q->os.memory->done, INT32_MAX);
   return tl_error(L, "OwnerDied", "%d tasks were lost with a process that died",
                   (int)j.lost);
@@ -204,7 +208,7 @@ static TL_GIL int queue_join(lua_State *L) {
 /* Of this process's handle; what is in the queue stays there. */
 static TL_GIL int queue_close(lua_State *L) {
   Queue *q = bind_checkself(L, NULL);
-  if (q->os.sleepers > 0)
+  if (tl_users_any(&q->os.users))
     return tl_error_os(L, EBUSY, "another thread waits for the queue");
   ipc_channel_close(&q->os);
   return 0;

@@ -108,11 +108,11 @@ static bool take_lock(ipc_lockword *lock, ipc_wait *w, int64_t *looked) {
   return ipc_lockword_try(lock, w, looked) != IPC_BUSY;
 }
 
-/* Makes room; 0, WAIT or negative errno. The taker's lock keeps readers out
+/* Makes room; 0, LOCKED or negative errno. The taker's lock keeps readers out
  * while messages move. */
 static int grow(ipc_channel *c, ipc_wait *w, uint64_t size) {
   ipc_channel_memory *m = c->memory;
-  if (!take_lock(&m->taking, w, &c->take_looked)) return IPC_CHANNEL_WAIT;
+  if (!take_lock(&m->taking, w, &c->take_looked)) return IPC_CHANNEL_LOCKED;
   int err = ipc_ring_grow(&m->ring, &c->segment, size);
   ipc_lockword_release(&m->taking);
   return err;
@@ -147,7 +147,11 @@ int ipc_channel_put(ipc_channel *c, ipc_wait *w, const struct iovec *parts,
   ipc_channel_memory *m = c->memory;
   forget_sleep(m, w);
   if (atomic_load(&m->closed)) return IPC_CHANNEL_CLOSED;
-  if (!take_lock(&m->putting, w, &c->put_looked)) return IPC_CHANNEL_WAIT;
+  bool woken_for_room = w->word == ipc_low_half(&m->taking);
+  if (!take_lock(&m->putting, w, &c->put_looked)) {
+    if (woken_for_room) ipc_lockword_quit(&m->taking); /* another's turn now */
+    return IPC_CHANNEL_LOCKED;
+  }
   *number = ipc_ring_put_number(&m->ring);
   int err = put_locked(c, w, parts, n);
   if (err == -ENOSPC) {
@@ -191,7 +195,7 @@ int ipc_channel_get(ipc_channel *c, ipc_wait *w, void *to, uint64_t *size,
                     ipc_mark mark) {
   ipc_channel_memory *m = c->memory;
   forget_sleep(m, w);
-  if (!take_lock(&m->taking, w, &c->take_looked)) return IPC_CHANNEL_WAIT;
+  if (!take_lock(&m->taking, w, &c->take_looked)) return IPC_CHANNEL_LOCKED;
   bool closed = atomic_load(&m->closed);
   int got = get_locked(c, to, size, mark);
   if (got == IPC_CHANNEL_WAIT && !closed) {

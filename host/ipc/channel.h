@@ -10,6 +10,7 @@
 
 #include "ipc/lock.h"
 #include "ipc/ring.h"
+#include "users.h"
 
 /* In shared memory: what different processes write has lines of its own. */
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
@@ -32,7 +33,7 @@ typedef struct ipc_channel {
   os_segment segment;
   ipc_channel_memory *memory;
   int64_t put_looked, take_looked;
-  int sleepers; /* threads of this process: the handle must stay open */
+  tl_users users; /* threads that wait: the handle must stay open */
 } ipc_channel;
 
 /* Makes one; 'limit': bytes of all messages at most; 'extra': zeroed bytes that
@@ -51,13 +52,19 @@ static inline size_t ipc_channel_extra_size(const ipc_channel *c) {
   return (size_t)(c->memory->ring.begin - IPC_CHANNEL_OWN);
 }
 
-/* What a try ends with; else negative errno. */
-enum { IPC_CHANNEL_DONE = 0, IPC_CHANNEL_WAIT = 1, IPC_CHANNEL_CLOSED = 2 };
+/* What a try ends with; else negative errno. LOCKED: another one puts or takes,
+ * which takes some instructions; WAIT: it is full, or empty. Sleep on w->word
+ * then. */
+enum {
+  IPC_CHANNEL_DONE = 0,
+  IPC_CHANNEL_WAIT = 1,
+  IPC_CHANNEL_CLOSED = 2,
+  IPC_CHANNEL_LOCKED = 3
+};
 
 /* Puts the bytes of n parts as one message, whose number is stored, and wakes
- * up to 'wake' sleeping getters: 0 if a later put will, else 1. WAIT: it is
- * full, or another one puts: sleep on w->word; -EMSGSIZE: it can never fit;
- * -ENOMEM. */
+ * up to 'wake' sleeping getters: 0 if a later put will, else 1. -EMSGSIZE: it
+ * can never fit; -ENOMEM. */
 int ipc_channel_put(ipc_channel *c, ipc_wait *w, const struct iovec *parts,
                     int n, int wake, uint32_t *number);
 

@@ -3,13 +3,21 @@
 
 #include <stddef.h>
 
+/* Whether 'who' is nobody, or has died without a task. */
+static bool is_free(const struct ipc_taker *e, ipc_id who) {
+  if (who == 0) return true;
+  return atomic_load(&e->open) == 0 && atomic_load(&e->current) == 0 &&
+         !ipc_alive(who);
+}
+
 static struct ipc_taker *claim(ipc_takers *t, uint32_t *place) {
   for (uint32_t i = 0; i < IPC_TAKERS; i++) {
-    ipc_id nobody = 0;
-    if (atomic_compare_exchange_strong(&t->of[i].who, &nobody, ipc_self())) {
-      *place = i;
-      return &t->of[i];
-    }
+    struct ipc_taker *e = &t->of[i];
+    ipc_id who = atomic_load(&e->who);
+    if (!is_free(e, who)) continue;
+    if (!atomic_compare_exchange_strong(&e->who, &who, ipc_self())) continue;
+    *place = i;
+    return e;
   }
   return NULL;
 }

@@ -12,7 +12,7 @@
 #define IPC_TAKERS 128
 
 /* In shared memory; zeroed memory is valid. A process for which there is no
- * room is not counted. */
+ * room is not counted: so many others live, or have died with tasks. */
 typedef struct ipc_takers {
   struct ipc_taker {
     _Atomic ipc_id who;

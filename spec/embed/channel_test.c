@@ -56,13 +56,16 @@ static bool sleep_on(ipc_wait *w) {
   return true;
 }
 
+static bool must_wait(int done) {
+  return done == IPC_CHANNEL_WAIT || done == IPC_CHANNEL_LOCKED;
+}
+
 static int put(const void *p, uint64_t size) {
   ipc_wait w = ipc_wait_start(OS_FOREVER);
   struct iovec parts[2] = {{(void *)p, 16}, {(char *)p + 16, size - 16}};
   uint32_t number;
   int done;
-  while ((done = ipc_channel_put(&channel, &w, parts, 2, 1, &number)) ==
-         IPC_CHANNEL_WAIT)
+  while (must_wait(done = ipc_channel_put(&channel, &w, parts, 2, 1, &number)))
     sleep_on(&w);
   return done;
 }
@@ -74,7 +77,7 @@ static int get(Message *m, ipc_mark mark) {
   do {
     size = sizeof *m;
     done = ipc_channel_get(&channel, &w, m, &size, mark);
-  } while (done == IPC_CHANNEL_WAIT && sleep_on(&w));
+  } while (must_wait(done) && sleep_on(&w));
   if (done == IPC_CHANNEL_DONE && size != m->size + offsetof(Message, body))
     atomic_fetch_add(&board->torn, 1);
   return done;
