@@ -82,17 +82,19 @@ end
 
 -- 221: for how long, to the millisecond that it is written to.
 function TestDump.testTellsForHowLong()
-  local event = threading.Event()
+  local event, mp_event = threading.Event(), mp.Event()
   local receiver, sender = mp.Pipe(false)
   local earliest = time.monotonic()
   local threads = {
     spawn("parked", function() event:wait() end),
     spawn("asleep", function() time.sleep(LONG) end),
     spawn("outside", function() receiver:recv_bytes() end),
+    spawn("beside", function() mp_event:wait() end),
   }
   blocked("event", threads[1])
   blocked("sleep", threads[2])
   blocked("read", threads[3])
+  blocked("mp event", threads[4])
   local latest = time.monotonic()
   local before
   for _ = 1, 2 do
@@ -101,7 +103,7 @@ function TestDump.testTellsForHowLong()
     local stop = time.monotonic()
     local now = {}
     for i, t in ipairs(threads) do
-      local seconds = tonumber(section(report, t):match("blocked [io]n %a+ for (%d+%.%d+) s"))
+      local seconds = tonumber(section(report, t):match("blocked [io]n [%a ]+ for (%d+%.%d+) s"))
       lu.assertTrue(seconds >= start - latest - 0.001, t.name)
       lu.assertTrue(seconds <= stop - earliest + 0.001, t.name)
       if before then lu.assertTrue(seconds - before[i] >= 0.1 - 0.002, t.name) end
@@ -111,6 +113,7 @@ function TestDump.testTellsForHowLong()
     time.sleep(0.1)
   end
   event:set()
+  mp_event:set()
   sender:send_bytes("")
   threads[2]:cancel()
   for _, t in ipairs(threads) do lu.assertTrue(t:join(LONG)) end

@@ -25,11 +25,15 @@ static TL_GIL bool serve(lua_State *L) {
 bool sync_sleep(lua_State *L, const sync_kind *k, ipc_wait *w,
                 int64_t deadline) {
   int64_t until = ipc_wait_begin(w, deadline);
+  tl_thread *t = bind_thread();
   bool goes_on = true;
+  t->waits_since = w->since;
   if (k->uninterruptible)
     tl_sleep_word(w->word, w->seen, until, k->what);
   else if (tl_wait_word(L, w->word, w->seen, until, k->what) == -EINTR)
-    goes_on = serve(L);
+    goes_on = false;
+  t->waits_since = 0;
+  if (!goes_on) goes_on = serve(L);
   ipc_wait_end(w, deadline);
   return goes_on;
 }
