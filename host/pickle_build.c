@@ -193,6 +193,9 @@ void tl_build_setclass(lua_State *L, const tl_reader *r) {
     if (!tl_classes_find(L, -1))
       tl_error(L, "UnpicklingError", "the class '%s' is not registered here",
                lua_tostring(L, -1));
+    if (lua_rawgeti(L, -1, TL_CLASS_RESTORE) != LUA_TNIL)
+      tl_read_damaged(L, r, "an object without what restores it");
+    lua_pop(L, 1);
     lua_rawgeti(L, -1, TL_CLASS_META);
     lua_setmetatable(L, -4);
     lua_pop(L, 2);

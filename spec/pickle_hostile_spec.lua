@@ -199,6 +199,17 @@ function TestHostile:testNamesAreNotLookedUp()
   lu.assertFalse(loaded)
 end
 
+--- An object that its class would have restored is not made without.
+function TestHostile:testRestoreIsNotPassedBy()
+  local class = {}
+  pickle.register("hostile_spec.C", class, {
+    reduce = function() return 1 end,
+    restore = function() return setmetatable({}, class) end,
+  })
+  refuses("without what restores it",
+    HEADER .. PLAIN .. "\xEF\xF2\1\x81v\x84evil\x8Ehostile_spec.C")
+end
+
 function TestHostile:testDamagedFunctionsWithTrust()
   local trust = { functions = true }
   local tail = "\1\0\0\0"
