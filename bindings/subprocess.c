@@ -168,21 +168,11 @@ static void close_streams(Start *s, bool failed) {
   }
 }
 
-/* The program is executed before this returns, which takes a while. */
-static TL_GIL int start_away(os_child *c, const os_child_options *o) {
-  tl_thread *t = bind_thread();
-  tl_block_begin(t, "process");
-  int err = -os_child_start(c, o);
-  tl_block_end(t);
-  return err;
-}
-
-static TL_GIL int start_child(lua_State *L, tl_handle *h, Start *s) {
+static int start_child(tl_handle *h, Start *s) {
   int err = open_streams(s);
-  if (!err) {
-    err = tl_in_finalizer(L) ? -os_child_start(&h->os, &s->o)
-                             : start_away(&h->os, &s->o);
-  }
+  /* With the GIL held: a process that another thread forks meanwhile would
+   * have the other ends of the pipes, too. */
+  if (!err) err = -os_child_start(&h->os, &s->o);
   int no_pidfd = errno;
   close_streams(s, err != 0);
   errno = no_pidfd;
@@ -221,7 +211,7 @@ static TL_GIL int subprocess_start(lua_State *L) {
   int files = lua_gettop(L) - 2;
   tl_child_reap(L);
   tl_files_flush(L, false); /* so that its output comes after ours */
-  int err = start_child(L, h, &s);
+  int err = start_child(h, &s);
   if (err) return raise_failure(L, &s.o, err);
   int no_pidfd = errno;
   for (int i = 0; i < 3; i++)

@@ -89,7 +89,10 @@ static TL_GIL int descriptor_await(lua_State *L) {
     if (n >= 0) return lua_pushboolean(L, n > 0), 1;
     if (errno == EAGAIN) {
       int ready = tl_wait_fd(L, d->fd, POLLIN, TL_FOREVER, "process");
-      if (ready == -EINTR) tl_check(L);
+      if (ready == -EINTR)
+        tl_check(L);
+      else if (ready < 0)
+        return tl_error_os(L, -ready, "wait");
     } else if (errno != EINTR) {
       return lua_pushboolean(L, false), 1;
     }

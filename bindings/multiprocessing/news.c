@@ -68,6 +68,7 @@ static TL_GIL int news_turn(lua_State *L) {
     lua_pushnil(L);
   else
     n->taken = true;
+  tl_defer_raise(bind_thread());
   return 1;
 }
 

@@ -16,31 +16,27 @@
 
 #define PATIENCE (INT64_C(5) * 1000 * 1000 * 1000) /* ns, with a full pipe */
 
-/* The lines are "+ID NAME" and "-ID NAME"; the positional parameters are what
- * has been added. The file must still be the one that was: somebody may have
- * taken the name meanwhile. The second process is there so that nobody has to
- * wait for it. */
+/* The lines are "+ID NAME" and "-ID NAME"; the variables nID are the names of
+ * what has been added. The file must still be the one that was: somebody may
+ * have taken the name meanwhile. The second process is there so that nobody has
+ * to wait for it. */
 static const char script[] =
     "# tidelock: unlinks shared memory whose processes have ended\n"
     "exec 3<&0\n"
     "{\n"
     "  trap '' HUP INT QUIT TERM\n"
     "  cd /dev/shm || exit\n"
-    "  set --\n"
     "  while IFS= read -r line; do\n"
+    "    id=${line%% *}\n"
     "    case $line in\n"
-    "    +*) set -- \"$@\" \"${line#+}\" ;;\n"
-    "    -*)\n"
-    "      for each; do\n"
-    "        shift\n"
-    "        [ \"$each\" = \"${line#-}\" ] || set -- \"$@\" \"$each\"\n"
-    "      done ;;\n"
+    "    +*) eval \"n${id#+}=\\${line#* }\" ;;\n"
+    "    -*) unset \"n${id#-}\" ;;\n"
     "    esac\n"
     "  done\n"
-    "  for each; do\n"
-    "    name=./${each#* }\n"
-    "    id=$(stat -c %i \"$name\" 2>/dev/null)\n"
-    "    [ \"$id\" = \"${each%% *}\" ] && rm -f \"$name\"\n"
+    "  for id in $(set | sed -n 's/^n\\([0-9][0-9]*\\)=.*/\\1/p'); do\n"
+    "    eval \"name=./\\$n$id\"\n"
+    "    now=$(stat -c %i \"$name\" 2>/dev/null)\n"
+    "    [ \"$now\" = \"$id\" ] && rm -f \"$name\"\n"
     "  done\n"
     "} <&3 3<&- &\n";
 
