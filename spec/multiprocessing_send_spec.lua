@@ -162,6 +162,24 @@ function TestSend:testToAnotherProcess()
   lu.assertEquals(process.exitcode, 0)
 end
 
+--- What is closed is named by its path.
+function TestSend:testClosedHandlesAreNamed()
+  local a, b <close> = mp.Pipe()
+  local _ <close> = a
+  local closed, other <close> = mp.Pipe()
+  local objects = { connection = closed, queue = mp.Queue(), listener = Listener() }
+  for kind, object in pairs(objects) do
+    object:close()
+    local ok, problem = pcall(a.send, a, { list = { 1, object } })
+    lu.assertFalse(ok)
+    lu.assertTrue(errors.is(problem, errors.PicklingError))
+    lu.assertStrMatches(problem.message, "cannot pickle a userdata %(multiprocessing%.%w+%) at "
+      .. "value%.list%[2%].*: the " .. kind .. " is closed")
+  end
+  lu.assertFalse(b:poll())
+  lu.assertFalse(other.closed)
+end
+
 --- A connection over TCP is a handle like others.
 function TestSend:testAnyConnectionTravels()
   local a, b <close> = mp.Pipe()

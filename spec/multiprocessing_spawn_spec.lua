@@ -117,6 +117,10 @@ local function suite(method)
     refused("a userdata (FILE*) at target upvalue 'file'",
       { target = function() return file end })
     refused("a thread at args[1]", { target = print, args = { coroutine.create(print) } })
+    local queue = mp.Queue()
+    queue:close()
+    refused("a userdata (multiprocessing.Queue) at args[1].q: the queue is closed",
+      { target = print, args = { { q = queue } } })
     lu.assertEquals(mp.active_children(), {})
     lu.assertEquals(descriptors(), before)
   end

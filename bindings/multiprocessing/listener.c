@@ -328,9 +328,13 @@ static TL_GIL int socket_address(lua_State *L) {
 }
 
 static TL_GIL bool is_ready(lua_State *L, int idx) {
-  Socket *s = lua_touserdata(L, idx);
-  if (s->fd < 0) tl_error_os(L, EBADF, "the listener is closed");
+  const Socket *s = lua_touserdata(L, idx);
   return os_ready(s->fd, POLLIN) > 0;
+}
+
+static TL_GIL const char *is_dead(lua_State *L, int idx) {
+  const Socket *s = lua_touserdata(L, idx);
+  return s->fd < 0 ? "the listener is closed" : NULL;
 }
 
 static TL_GIL int hold(lua_State *L, int idx) {
@@ -347,11 +351,11 @@ static TL_GIL void let_go(lua_State *L, int idx) {
 }
 
 static const tl_waitable waitable = {
-    .ready = is_ready, .hold = hold, .let_go = let_go};
+    .ready = is_ready, .dead = is_dead, .hold = hold, .let_go = let_go};
 
 static TL_GIL int pack(lua_State *L, int idx, int *fds) {
   const Socket *s = lua_touserdata(L, idx);
-  if (s->fd < 0) tl_error(L, "PicklingError", "the listener is closed");
+  if (s->fd < 0) luaL_error(L, "the listener is closed");
   fds[0] = s->fd;
   lua_pushboolean(L, true);
   return 1;
@@ -364,7 +368,7 @@ static TL_GIL void unpack(lua_State *L, int *fds, int n) {
   if (n != 1 ||
       getsockopt(fds[0], SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) ||
       !listens)
-    tl_error(L, "UnpicklingError", "this is no listener");
+    luaL_error(L, "this is no listener");
   lua_pop(L, 1);
   new_socket(L)->fd = fds[0];
   fds[0] = -1;

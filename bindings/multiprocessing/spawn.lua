@@ -39,9 +39,14 @@ end
 local Declared = { __name = "multiprocessing.Declared" }
 local Defined = { __name = "multiprocessing.Defined" }
 
+-- The classes that the second message is about to make known: nobody else's bytes
+-- may change a class.
+local awaited = {}
+
 pickle.register(Declared.__name, Declared, {
   reduce = function(class) return class.name, class.reduce, class.restore end,
   restore = function(name, reduce, restore)
+    if not awaited[name] then return nil end
     pickle.register(name, classes[name], { reduce = reduce, restore = restore })
     return name
   end,
@@ -50,6 +55,7 @@ pickle.register(Declared.__name, Declared, {
 pickle.register(Defined.__name, Defined, {
   reduce = function(class) return class.name, class.content, class.meta end,
   restore = function(name, content, meta)
+    if not awaited[name] then return nil end
     for key, value in next, content do rawset(classes[name], key, value) end
     debug.setmetatable(classes[name], meta)
     return name
@@ -251,7 +257,10 @@ local function apply_preparation(first)
   current.authkey, current.name = first.authkey, first.name
   context.set_start_method(first.method, true)
   for _, name in ipairs(first.modules) do require(name) end
-  for _, name in ipairs(first.classes) do pickle.register(name, {}) end
+  for _, name in ipairs(first.classes) do
+    pickle.register(name, {})
+    awaited[name] = true
+  end
 end
 
 local function set_globals(globals, removed, missing)
@@ -267,6 +276,7 @@ function spawn.become(link)
   local first = link:recv()
   apply_preparation(first)
   local _, _, process, globals, removed, missing, arg = table.unpack(link:recv(), 1, 7)
+  awaited = {}
   link:close()
   set_globals(globals, removed, missing)
   rawset(_G, "arg", arg)

@@ -43,8 +43,9 @@ function pickle.loads(bytes, options) end
 --- the other side, where it must have been registered, too. A table without
 --- `reduce` travels with its fields, its metatable is set when they are there.
 --- Else `reduce(object)` returns any values, and `restore(...)` makes an object of
---- them on the other side; they may not contain the object itself. Registering a
---- name again replaces its metatable. Raises if the metatable has another name.
+--- them on the other side; they may not contain the object itself. What restore
+--- raises, loads raises; when it returns nil, UnpicklingError. Registering a name
+--- again replaces its metatable. Raises if the metatable has another name.
 ---@param name string
 ---@param metatable table
 ---@param functions? {reduce: function, restore: function} both or none
