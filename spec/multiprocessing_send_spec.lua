@@ -1,5 +1,6 @@
 -- Values through connections. Numbers are those of CPython's behaviours that each
 -- test holds tidelock to.
+local lfs = require("lfs")
 local lu = require("luaunit")
 local connection = require("multiprocessing.connection")
 local errors = require("errors")
@@ -135,10 +136,12 @@ function TestSend:testToAnotherProcess()
     assert(not sender.readable and sender.writable)
     sender:send { "from", mp.current_process().pid }
     sender:close()
-    local listener = b:recv()
-    local server <close> = listener:accept()
-    server:send(server:recv() .. "!")
-    listener:close()
+    for _ = 1, 2 do
+      local listener = b:recv()
+      local server <close> = listener:accept()
+      server:send(server:recv() .. "!")
+      listener:close()
+    end
   end)
   process:start()
   b:close()
@@ -148,14 +151,16 @@ function TestSend:testToAnotherProcess()
   lu.assertEquals(receiver:recv(), { "from", process.pid })
   lu.assertErrorMsgContains("ended", receiver.recv, receiver)
   receiver:close()
-  for _, address in ipairs { { "127.0.0.1", 0 } } do
-    local listener = Listener(address, { authkey = "key" })
+  for _, address in ipairs { { "127.0.0.1", 0 }, false } do
+    local listener = Listener(address or nil, { authkey = "key" })
     local place = listener.address
     a:send(listener)
     listener:close() -- the sender's copy
     local client <close> = Client(place, { authkey = "key" })
     client:send("with a key")
     lu.assertEquals(client:recv(), "with a key!")
+    lu.assertErrorMsgContains("ended", client.recv, client)
+    if not address then lu.assertNil(lfs.attributes(place)) end -- the last has closed it
   end
   a:close()
   lu.assertTrue(process:join(LIMIT))
