@@ -233,8 +233,11 @@ end
 
 --- It travels with its key: only to the family, as sockets do.
 pickle.register(listener_meta.__name, listener_meta, {
-  reduce = function(listener) return listener._socket, listener._options, listener.address end,
-  restore = new_listener,
+  reduce = function(listener) return listener._socket, listener._options end,
+  restore = function(socket, options)
+    local ok, address = pcall(function() return socket:address() end)
+    if ok and type(options) == "table" then return new_listener(socket, options, address) end
+  end,
 })
 
 -- --- The module -------------------------------------------------------------
