@@ -27,6 +27,8 @@ static TL_GIL tl_handle *check_started(lua_State *L) {
 tl_handle *tl_handle_checknew(lua_State *L) {
   tl_handle *h = luaL_checkudata(L, 1, TL_HANDLE);
   if (h->pid != 0) luaL_error(L, "cannot start a process twice");
+  int wake = tl_thread_wakefd(bind_thread());
+  if (wake < 0) tl_error_os(L, -wake, "start");
   return h;
 }
 

@@ -38,7 +38,8 @@ void tl_handle_open(lua_State *L, const luaL_Reg *methods) TL_GIL;
 tl_handle *tl_handle_new(lua_State *L, bool child) TL_GIL;
 
 /* Argument 1 of a method or of a function; raises unless it is a handle, and
- * if it has been started. */
+ * if it has been started, or if there is no descriptor left with which this
+ * thread could wait for the process. */
 tl_handle *tl_handle_checknew(lua_State *L) TL_GIL;
 
 /* The child that os_child_start or os_child_adopt has put into h->os, with

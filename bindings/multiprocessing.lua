@@ -47,10 +47,10 @@ local multiprocessing = {
   log_to_stderr = log.log_to_stderr,
   parent_process = family.parent_process,
   set_executable = function(path)
-    require("tidelock.multiprocessing.spawn").set_executable(path)
+    return require("tidelock.multiprocessing.spawn").set_executable(path)
   end,
   set_forkserver_preload = function(names)
-    require("tidelock.multiprocessing.forkserver").set_forkserver_preload(names)
+    return require("tidelock.multiprocessing.forkserver").set_forkserver_preload(names)
   end,
   set_start_method = context.set_start_method,
 }

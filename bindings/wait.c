@@ -42,11 +42,16 @@ static const tl_waitable descriptor = {.ready = descriptor_ready,
                                        .hold = descriptor_hold,
                                        .let_go = descriptor_let_go};
 
+/* Raises for the object at place i of the list. */
+static TL_GIL void is_bad(lua_State *L, lua_Integer i, const char *why) {
+  tl_error_os(L, EBADF, lua_pushfstring(L, "object %I: %s", i, why));
+}
+
 /* The integer on the top, which must be an open descriptor. */
-static TL_GIL const tl_waitable *check_descriptor(lua_State *L) {
+static TL_GIL const tl_waitable *check_descriptor(lua_State *L, lua_Integer i) {
   lua_Integer fd = lua_tointeger(L, -1);
   if (fd < 0 || fd > INT_MAX || fcntl((int)fd, F_GETFD) < 0)
-    tl_error_os(L, EBADF, lua_pushfstring(L, "descriptor %I", fd));
+    is_bad(L, i, lua_pushfstring(L, "descriptor %I", fd));
   return &descriptor;
 }
 
@@ -76,7 +81,7 @@ static TL_GIL const tl_waitable *resolve(lua_State *L, lua_Integer i) {
     type = luaL_getmetafield(L, -1, "__waitable");
   }
   if (type == LUA_TNIL && (lua_isinteger(L, -1) || has_descriptor(L)))
-    return check_descriptor(L);
+    return check_descriptor(L, i);
   if (type != LUA_TLIGHTUSERDATA)
     luaL_argerror(L, 1,
                   lua_pushfstring(L, "object %I cannot be waited for", i));
@@ -91,7 +96,10 @@ static TL_GIL lua_Integer push_ready(lua_State *L, const Watch *watches,
   lua_Integer ready = 0;
   lua_newtable(L);
   for (int i = 0; i < n; i++) {
-    if (!watches[i].as->ready(L, watches[i].index)) continue;
+    const Watch *w = &watches[i];
+    const char *why = w->as->dead ? w->as->dead(L, w->index) : NULL;
+    if (why) is_bad(L, i + 1, why);
+    if (!w->as->ready(L, w->index)) continue;
     lua_rawgeti(L, 3, i + 1);
     lua_rawseti(L, -2, ++ready);
   }

@@ -10,6 +10,9 @@
 typedef struct tl_waitable {
   /* Whether the object at idx is ready now; takes nothing from it. */
   bool (*ready)(lua_State *L, int idx);
+  /* Why it never will be, as "the connection is closed", or NULL. Asked before
+   * 'ready'; may be missing. Neither raises. */
+  const char *(*dead)(lua_State *L, int idx);
   /* The queue that is woken, or whose observers are told (tl_wake with any
    * count), whenever it may have become ready. NULL: it has a descriptor. */
   tl_waitq *(*queue)(lua_State *L, int idx);

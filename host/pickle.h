@@ -2,7 +2,9 @@
  *
  * What travels is told in API.md. The bytes are for one version of the
  * library; damaged ones raise UnpicklingError, and take memory and time only
- * in proportion to their size. Nothing here recurs on the C stack. */
+ * in proportion to their size; but Lua's tables take longer, as CPython's dicts
+ * do, for integer keys that were chosen to collide. Nothing here recurs on the
+ * C stack. */
 #ifndef TL_PICKLE_H
 #define TL_PICKLE_H
 
@@ -20,12 +22,13 @@ typedef struct tl_portable {
   const char *name; /* of the class, for reports, as "Lock" */
   /* Pushes what describes the object at idx: a value that can be pickled. Puts
    * its descriptors, which stay the object's, into fds and returns how many
-   * there are, at most TL_PORTABLE_FDS. May raise. */
+   * there are, at most TL_PORTABLE_FDS. May raise: a string, as luaL_error's,
+   * says why it cannot travel, which PicklingError tells with its path. */
   int (*pack)(lua_State *L, int idx, int *fds);
   /* Pops that value and pushes an object like the first one. The descriptors
    * become the object's: each that has been taken over is set to -1 in fds, the
    * others are closed by the caller, also when this raises, as it does for what
-   * pack has not made. */
+   * pack has not made: a string, which UnpicklingError tells. */
   void (*unpack)(lua_State *L, int *fds, int n);
   /* It has at most one descriptor, of memory that may hold many objects: sent
    * once, for all of them. It stays the caller's when it has been unpacked. */
@@ -102,7 +105,9 @@ lua_Integer tl_pickle_load_items(lua_State *L, int idx, lua_Integer n,
     TL_GIL;
 
 /* Pops a name, a metatable, and two functions or two nils, reduce and restore:
- * the objects with this metatable travel under this name from now on. An
+ * the objects with this metatable travel under this name from now on. What
+ * restore raises is passed on; nil, for values that reduce has not returned,
+ * raises UnpicklingError. An
  * argument error #2 if the metatable has another name. */
 void tl_pickle_register(lua_State *L) TL_GIL;
 

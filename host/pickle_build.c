@@ -218,14 +218,29 @@ void tl_build_restore(lua_State *L, const tl_read_frame *f) {
   lua_replace(L, list);
 }
 
+/* (what describes the object, frame, descriptors) -> the object */
+static TL_GIL int call_unpack(lua_State *L) {
+  const tl_read_frame *f = lua_touserdata(L, 2);
+  int *fds = lua_touserdata(L, 3);
+  lua_settop(L, 1);
+  f->portable->unpack(L, fds, f->fds);
+  return lua_gettop(L);
+}
+
 void tl_build_unpack(lua_State *L, tl_reader *r, const tl_read_frame *f) {
   int at = lua_gettop(L) - 1;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   int *fds = r->fds + f->fd;
   if (f->portable->memory && f->fds > 0 && *fds < 0) /* somebody took it */
     tl_read_damaged(L, r, "descriptors are missing");
-  f->portable->unpack(L, fds, f->fds);
-  if (lua_gettop(L) != at + 1) tl_read_damaged(L, r, "no object was unpacked");
+  lua_pushcfunction(L, call_unpack);
+  lua_insert(L, -2);
+  lua_pushlightuserdata(L, (void *)f);
+  lua_pushlightuserdata(L, fds);
+  int status = lua_pcall(L, 3, 1, 0);
+  if (status == LUA_ERRRUN && lua_isstring(L, -1))
+    tl_read_damaged(L, r, lua_tostring(L, -1));
+  if (status != LUA_OK) lua_error(L);
   lua_replace(L, at);
 }
 

@@ -38,6 +38,30 @@ static TL_GIL int open_reduced(lua_State *L, tl_pickler *p, int name) {
   return TL_PUT_OPENED;
 }
 
+typedef struct packing {
+  const tl_portable *portable;
+  int fds[TL_PORTABLE_FDS], n;
+} packing;
+
+/* (object, packing) -> what describes it */
+static TL_GIL int call_pack(lua_State *L) {
+  packing *k = lua_touserdata(L, 2);
+  k->n = k->portable->pack(L, 1, k->fds);
+  return 1;
+}
+
+/* Calls pack for the portable object on the top and pushes what that pushes.
+ * False if it cannot travel: the reason is on the top. */
+static TL_GIL bool pack(lua_State *L, packing *k) {
+  lua_pushcfunction(L, call_pack);
+  lua_pushvalue(L, -2);
+  lua_pushlightuserdata(L, k);
+  int status = lua_pcall(L, 2, 1, 0);
+  if (status == LUA_OK) return true;
+  if (status != LUA_ERRRUN || !lua_isstring(L, -1)) lua_error(L);
+  return false;
+}
+
 /* The value on the top is a portable object. */
 static TL_GIL int open_portable(lua_State *L, tl_pickler *p,
                                 const tl_portable *q) {
@@ -45,13 +69,18 @@ static TL_GIL int open_portable(lua_State *L, tl_pickler *p,
     return tl_pickler_refuse(
         L, p, "it travels only to a child process or through a connection");
   const void *ptr = lua_topointer(L, -1);
-  int object = lua_gettop(L), fds[TL_PORTABLE_FDS];
+  packing k = {.portable = q};
+  int object = lua_gettop(L), which = 0;
+  if (!pack(L, &k)) {
+    lua_pushvalue(L, object);
+    return tl_pickler_refuse(L, p, lua_tostring(L, -2));
+  }
   lua_createtable(L, 1, 0);
-  int n = q->pack(L, object, fds), which = 0;
-  bool memory = q->memory && n > 0;
-  if (memory) which = tl_pickler_addmemory(L, p, fds[0]);
-  for (int i = 0; i < n && !memory; i++)
-    tl_pickler_addfd(L, p, fds[i]);
+  lua_insert(L, -2);
+  bool memory = q->memory && k.n > 0;
+  if (memory) which = tl_pickler_addmemory(L, p, k.fds[0]);
+  for (int i = 0; i < k.n && !memory; i++)
+    tl_pickler_addfd(L, p, k.fds[i]);
   lua_rawseti(L, object + 1, 1);
 
   tl_put_room(L, p, 16);
@@ -64,7 +93,7 @@ static TL_GIL int open_portable(lua_State *L, tl_pickler *p,
   tl_put_string(L, p, -1);
   lua_pop(L, 2);
   tl_put_room(L, p, 16);
-  tl_put_byte(p, memory ? TL_PICKLE_MEMORY : (unsigned)n);
+  tl_put_byte(p, memory ? TL_PICKLE_MEMORY : (unsigned)k.n);
   if (memory) tl_put_varint(p, (uint64_t)which);
   lua_remove(L, object);
   tl_frame *f = tl_open_frame(L, p, TL_FRAME_PORTABLE);

@@ -8,7 +8,9 @@ local lfs = require("lfs")
 local mp = require("multiprocessing")
 local threading = require("threading")
 local time = require("time")
+local forkserver = require("tidelock.multiprocessing.forkserver")
 local blocked = require("support.blocked")
+local children = require("support.children")
 
 local Client, Listener = connection.Client, connection.Listener
 
@@ -82,6 +84,52 @@ function TestListener:testAPathOfItsOwn()
   lu.assertEquals(tostring(listener), "<Listener closed>")
   lu.assertFalse(exists(path))
   lu.assertFalse(exists(folder))
+end
+
+-- 104: the file of one that is never closed goes with its process.
+function TestListener:testNothingIsLeftOfAProcessThatEnds()
+  for _, ending in ipairs { "os.exit(0)", "os.exit(3, true)", "error('x')", "kept = listener" } do
+    for _, address in ipairs { "nil", ("%q"):format(new_path()) } do
+      local out = children.host(([[
+        local listener = mp.connection.Listener(%s)
+        local path = listener.address
+        mp.Process(function() os.exit(0) end):start():join() -- does not remove it
+        print(path, mp.connection.Client(path) ~= nil)
+        %s]]):format(address, ending))
+      local path, rest = out:match("^(%S+)\t(.*)")
+      lu.assertEquals(rest, "true\n")
+      lu.assertFalse(exists(path))
+      if address == "nil" then lu.assertFalse(exists(path:match("^(.+)/"))) end
+    end
+  end
+end
+
+-- 104: the starter and the child have it; the last one of them removes the file.
+function TestListener:testOneThatIsSharedLastsAsLongAsItsProcesses()
+  for _, method in ipairs { "spawn", "forkserver" } do
+    for _, first in ipairs { "starter", "child" } do
+      local listener <close> = Listener()
+      local path = listener.address
+      local here <close>, there = mp.Pipe()
+      local process = mp.get_context(method).Process(function(l, go)
+        go:recv()
+        l:accept():send("child")
+      end, listener, there):start()
+      there:close()
+      if first == "starter" then listener:close() end
+      here:send("go")
+      local client <close> = Client(path)
+      lu.assertEquals(client:recv(), "child")
+      lu.assertTrue(process:join(LIMIT))
+      if first == "child" then
+        assert_works(pair(listener))
+        listener:close()
+      end
+      lu.assertFalse(exists(path))
+      lu.assertFalse(exists(path:match("^(.+)/")))
+    end
+  end
+  forkserver.stop()
 end
 
 -- 104
@@ -520,7 +568,12 @@ function TestStream:testAPeerThatDiesInsideAMessage()
   lu.assertTrue(receiver:poll(LIMIT))
   process:kill()
   process:join()
+  collectgarbage()
+  local before = collectgarbage("count")
   local _, problem = pcall(receiver.recv_bytes, receiver)
+  collectgarbage()
+  -- Memory is taken for what has come, and not for what was to come.
+  lu.assertTrue(collectgarbage("count") - before < 1 << 15)
   lu.assertTrue(errors.is(problem, errors.EOFError))
   lu.assertStrContains(problem.message, "inside a message")
 end

@@ -238,24 +238,60 @@ function TestRLock.testAChildDoesNotOwnItsParentsLock()
   lock:release()
 end
 
--- 100
-function TestLock.testSignalsDoNotShortenTheWait()
-  local out, err, code = children.host([[
-    local lock, ready = mp.Lock(), mp.Event()
-    lock:acquire()
-    local p = mp.Process(function()
-      ready:set()
-      local start = time.monotonic()
-      local taken = lock:acquire(true, 0.5)
-      print(taken, time.monotonic() - start >= 0.49)
-    end):start()
-    ready:wait()
-    for i = 1, 20 do
-      os.execute("kill -URG " .. p.pid)
-      if i % 5 == 0 then os.execute(("kill -STOP %d; kill -CONT %d"):format(p.pid, p.pid)) end
-    end
-    p:join()]])
-  lu.assertEquals({ out, err, code }, { "false\ttrue\n", "", 0 })
+-- 100: of locks and of all else that processes wait for. Each kind is a wait, whose
+-- outcome is true when it was granted, and what grants it.
+local WAITS = {
+  Lock = [[local o = mp.Lock() o:acquire()
+    return function(t) return o:acquire(true, t) end, function() o:release() end]],
+  RLock = [[local o = mp.RLock() o:acquire()
+    return function(t) return o:acquire(true, t) end, function() o:release() end]],
+  Semaphore = [[local o = mp.Semaphore(0)
+    return function(t) return o:acquire(true, t) end, function() o:release() end]],
+  Event = [[local o = mp.Event()
+    return function(t) return o:wait(t) end, function() o:set() end]],
+  Condition = [[local o, granted = mp.Condition(), mp.Value("bool", false)
+    return function(t)
+      return o:with(function() return o:wait_for(function() return granted.value end, t) end)
+    end, function() o:with(function() granted.value = true o:notify() end) end]],
+  Barrier = [[local o = mp.Barrier(2)
+    return function(t)
+      local ok = pcall(o.wait, o, t)
+      if not ok then o:reset() end
+      return ok
+    end, function() o:wait() end]],
+  ["Queue get"] = [[local o = mp.Queue()
+    return function(t) return o:get(true, t) or false end, function() o:put(true) end]],
+  ["Queue put"] = [[local o = mp.Queue(1) o:put(1)
+    return function(t) return o:put(2, true, t) or false end, function() o:get() end]],
+  Connection = [[local o, other = mp.Pipe()
+    return function(t) return o:poll(t) end, function() other:send_bytes("") end]],
+}
+
+for kind, make in pairs(WAITS) do
+  TestLock["testSignalsDoNotShortenTheWait_" .. kind:gsub(" ", "")] = function()
+    local out, err, code = children.host(("local wait, grant = (function() %s end)()"):format(make)
+      .. [[
+      local once, twice = mp.Event(), mp.Event()
+      local p = mp.Process(function()
+        once:set()
+        local start = time.monotonic()
+        local taken = wait(0.1)
+        local took = time.monotonic() - start
+        twice:set()
+        print(taken, took >= 0.099, wait(nil))
+      end):start()
+      local function disturb(n)
+        for _ = 1, n do
+          os.execute(("kill -URG %d; kill -STOP %d; kill -CONT %d"):format(p.pid, p.pid, p.pid))
+        end
+      end
+      once:wait()
+      repeat disturb(1) until twice:is_set()
+      disturb(10)
+      grant()
+      p:join()]])
+    lu.assertEquals({ out, err, code }, { "false\ttrue\ttrue\n", "", 0 })
+  end
 end
 
 -- A kill ends the wait, and its __close may wait for its time only.

@@ -165,6 +165,7 @@ function TestPipe:testAMessageThatIsTooLongStays()
   sender:send_bytes("12345")
   local _, problem = pcall(receiver.recv_bytes, receiver, 4)
   lu.assertTrue(errors.is(problem, errors.BufferTooShort))
+  lu.assertEquals(problem.message, "the message has 5 bytes, more than the 4 asked for")
   lu.assertTrue(receiver:poll())
   lu.assertEquals(receiver:recv_bytes(5), "12345")
 end

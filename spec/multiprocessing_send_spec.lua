@@ -1,5 +1,6 @@
 -- Values through connections. Numbers are those of CPython's behaviours that each
 -- test holds tidelock to.
+local lfs = require("lfs")
 local lu = require("luaunit")
 local connection = require("multiprocessing.connection")
 local errors = require("errors")
@@ -135,10 +136,12 @@ function TestSend:testToAnotherProcess()
     assert(not sender.readable and sender.writable)
     sender:send { "from", mp.current_process().pid }
     sender:close()
-    local listener = b:recv()
-    local server <close> = listener:accept()
-    server:send(server:recv() .. "!")
-    listener:close()
+    for _ = 1, 2 do
+      local listener = b:recv()
+      local server <close> = listener:accept()
+      server:send(server:recv() .. "!")
+      listener:close()
+    end
   end)
   process:start()
   b:close()
@@ -148,18 +151,38 @@ function TestSend:testToAnotherProcess()
   lu.assertEquals(receiver:recv(), { "from", process.pid })
   lu.assertErrorMsgContains("ended", receiver.recv, receiver)
   receiver:close()
-  for _, address in ipairs { { "127.0.0.1", 0 } } do
-    local listener = Listener(address, { authkey = "key" })
+  for _, address in ipairs { { "127.0.0.1", 0 }, false } do
+    local listener = Listener(address or nil, { authkey = "key" })
     local place = listener.address
     a:send(listener)
     listener:close() -- the sender's copy
     local client <close> = Client(place, { authkey = "key" })
     client:send("with a key")
     lu.assertEquals(client:recv(), "with a key!")
+    lu.assertErrorMsgContains("ended", client.recv, client)
+    if not address then lu.assertNil(lfs.attributes(place)) end -- the last has closed it
   end
   a:close()
   lu.assertTrue(process:join(LIMIT))
   lu.assertEquals(process.exitcode, 0)
+end
+
+--- What is closed is named by its path.
+function TestSend:testClosedHandlesAreNamed()
+  local a, b <close> = mp.Pipe()
+  local _ <close> = a
+  local closed, other <close> = mp.Pipe()
+  local objects = { connection = closed, queue = mp.Queue(), listener = Listener() }
+  for kind, object in pairs(objects) do
+    object:close()
+    local ok, problem = pcall(a.send, a, { list = { 1, object } })
+    lu.assertFalse(ok)
+    lu.assertTrue(errors.is(problem, errors.PicklingError))
+    lu.assertStrMatches(problem.message, "cannot pickle a userdata %(multiprocessing%.%w+%) at "
+      .. "value%.list%[2%].*: the " .. kind .. " is closed")
+  end
+  lu.assertFalse(b:poll())
+  lu.assertFalse(other.closed)
 end
 
 --- A connection over TCP is a handle like others.

@@ -117,6 +117,10 @@ local function suite(method)
     refused("a userdata (FILE*) at target upvalue 'file'",
       { target = function() return file end })
     refused("a thread at args[1]", { target = print, args = { coroutine.create(print) } })
+    local queue = mp.Queue()
+    queue:close()
+    refused("a userdata (multiprocessing.Queue) at args[1].q: the queue is closed",
+      { target = print, args = { { q = queue } } })
     lu.assertEquals(mp.active_children(), {})
     lu.assertEquals(descriptors(), before)
   end
@@ -277,7 +281,35 @@ local function suite(method)
       local p = ctx.Process{target = print, args = {setmetatable({}, C)}, name = "reader"}
       p:start() print(p:join(60), p.exitcode)]])
     lu.assertEquals(out, "true\t1\n")
-    lu.assertStrMatches(err, "Process [^\n]*:\n[^\n]*: no\nstack traceback:.*")
+    lu.assertStrMatches(err, "Process reader:\n[^\n]*: no\nstack traceback:.*")
+  end
+
+  -- A process object may be anywhere; the keys of others than the child go nowhere.
+  function Test:testKeys()
+    check([[
+      local main, idle = mp.current_process(), mp.Process(print)
+      local W = ctx.Process:subclass{
+        init = function(self) self.authkey = "own" end,
+        run = function(self)
+          print(self.authkey, rawequal(self, mp.current_process()), mp.Process(print).authkey)
+          print(main.name, main.authkey, idle.authkey)
+        end }
+      idle.authkey = "another"
+      W():start():join()
+      run(function(key) print(mp.current_process().authkey == key, main.authkey == key) end,
+        main.authkey)]],
+      "own\ttrue\town\nMainProcess\town\town\ntrue\ttrue\n")
+  end
+
+  -- 88
+  function Test:testArgAndPathsOfTheScript()
+    check([[
+      arg = {[-1] = "before", [0] = "script", "one", "two", n = 2}
+      package.cpath = package.cpath .. ";/nowhere/?.so"
+      local cpath = package.cpath
+      run(function()
+        print(arg[-1], arg[0], arg[1], arg[2], arg[3], arg.n, package.cpath == cpath)
+      end)]], "before\tscript\tone\ttwo\tnil\t2\ttrue\n")
   end
 
   function Test:testGlobalsWhileAnotherThreadMakesMore()

@@ -3,10 +3,12 @@
 local lfs = require("lfs")
 local lu = require("luaunit")
 local mp = require("multiprocessing")
+local pickle = require("pickle")
 local threading = require("threading")
 local time = require("time")
 local blocked = require("support.blocked")
 local children = require("support.children")
+local program = require("support.program")
 
 local LIMIT = 20 -- seconds, for what should take a moment
 
@@ -185,24 +187,92 @@ function TestProcess:testClose()
   mp.Process(print):close()
 end
 
--- 76
-function TestProcess:testOnlyItsCreatorMayUseIt()
-  local process = sleeper()
-  local idle = mp.Process(print)
-  local _, messages = children.outcome(function(sender)
-    for _, method in ipairs { "join", "is_alive", "kill", "close" } do
-      local ok, message = pcall(process[method], process)
-      sender:send_bytes(tostring(ok))
-      sender:send_bytes(message:match("only the process that made it") or message)
+-- 76: how it is elsewhere, multiprocessing_start_methods_spec tells.
+function TestProcess:testOnlyTheObjectItselfMayBeUsed()
+  for _, copy in ipairs { mp.current_process(), mp.Process(print) } do
+    local same = pickle.loads(pickle.dumps(copy), { functions = true })
+    lu.assertErrorMsgContains("only the process that made", same.join, same)
+  end
+end
+
+-- 76: errors are told where the method was called.
+function TestProcess:testErrorsNameTheCaller()
+  local process = mp.Process(print)
+  for _, method in ipairs { "join", "kill", "terminate", "interrupt" } do
+    lu.assertErrorMsgMatches(
+      ".*multiprocessing_spec.lua:%d+: cannot " .. method .. " a process that has not been started",
+      function() process[method](process) end)
+  end
+  lu.assertErrorMsgMatches(".*multiprocessing_spec.lua:%d+: cannot watch .*not been started",
+    function() return process.sentinel end)
+  lu.assertErrorMsgMatches(
+    ".*multiprocessing_spec.lua:%d+: bad argument #1 to 'set_executable' .*got number%)",
+    function() mp.set_executable(5) end)
+  lu.assertErrorMsgMatches(
+    ".*multiprocessing_spec.lua:%d+: bad argument #1 to 'set_forkserver_preload' .*got number%)",
+    function() mp.set_forkserver_preload(5) end)
+end
+
+-- The secret of the family is in nothing that is sent, but for what a child is
+-- started with.
+function TestProcess:testTheKeyDoesNotTravelWithAProcess()
+  local idle, key = mp.Process(print), mp.current_process().authkey
+  idle.authkey = "one of its own, as long as others" -- is looked for too
+  for _, process in ipairs { mp.current_process(), idle } do
+    for _, how in ipairs { "dumps", "send" } do
+      local bytes
+      if how == "dumps" then
+        bytes = pickle.dumps { process }
+      else
+        local listener <close> = mp.connection.Listener()
+        local client <close> = mp.connection.Client(listener.address)
+        local server <close> = listener:accept()
+        client:send { process }
+        bytes = server:recv_bytes()
+      end
+      lu.assertNil(bytes:find(key, 1, true))
+      lu.assertNil(bytes:find(idle.authkey, 1, true))
+      lu.assertEquals(pickle.loads(bytes, { functions = true })[1].authkey, key)
     end
-    sender:send_bytes(tostring(pcall(idle.start, idle)))
-    sender:send_bytes(tostring(process.exitcode))
-  end)
-  lu.assertEquals(messages,
-    ("false only the process that made it "):rep(4) .. "false nil")
-  lu.assertTrue(process:is_alive())
-  process:kill()
-  process:join()
+  end
+  local queue = mp.Queue()
+  queue:put { idle }
+  lu.assertEquals(queue:get()[1].authkey, key)
+end
+
+-- 73: SIGTERM may be ignored, SIGKILL not.
+function TestProcess:testKillEndsAChildThatIgnoresTerm()
+  local script = [[
+    local mp = require("multiprocessing")
+    for _, method in ipairs { "fork", "spawn" } do
+      local here, there = mp.Pipe()
+      local p = mp.get_context(method).Process(function(out)
+        while true do out:send(out:recv()) end
+      end, there):start()
+      p:terminate()
+      here:send("alive") -- an answer that came after the signal
+      print(here:recv(), p.exitcode)
+      p:kill() p:join()
+      print(p.exitcode)
+    end]]
+  local out, err = program.run(
+    { "-c", "trap '' TERM; exec \"$0\" -e \"$1\"", program.path, script },
+    { program = "sh", timeout = LIMIT })
+  lu.assertEquals({ out, err }, { ("alive\tnil\n-9\n"):rep(2), "" })
+end
+
+-- The target is called here, by whoever calls run.
+function TestProcess:testRunMayBeCalled()
+  local seen
+  local process = mp.Process(function(...) seen = table.pack(...) end, 1, nil, nil)
+  process:run()
+  lu.assertEquals(seen, { 1, n = 3 })
+  lu.assertNil(process.pid)
+  lu.assertErrorMsgContains("no", mp.Process(function() error("no") end).run,
+    mp.Process(function() error("no") end))
+  local W = mp.Process:subclass { run = function() seen = "its own" end }
+  W():run()
+  lu.assertEquals(seen, "its own")
 end
 
 -- 76

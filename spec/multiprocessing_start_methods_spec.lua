@@ -210,16 +210,27 @@ local function suite(method)
   function Test:testOnlyItsCreatorMayUseIt()
     local process = sleeper()
     local idle = ctx.Process(print)
+    local verbs = { join = "join", is_alive = "test", kill = "kill", terminate = "terminate",
+      interrupt = "interrupt", close = "close", sentinel = "watch", start = "start" }
+    local expected = {}
+    for name, verb in pairs(verbs) do
+      local which = name == "start" and idle or process
+      expected[name] = ("only the process that made %s can %s it"):format(which.name, verb)
+    end
     local code, messages = outcome(function(sender, started, unstarted)
-      for _, name in ipairs { "join", "is_alive", "kill", "close" } do
-        local _, message = pcall(started[name], started)
-        sender:send(message:match("only the process that made it") or message)
+      local told = {}
+      for name in pairs(expected) do
+        local _, message = pcall(function()
+          local which = name == "start" and unstarted or started
+          local method = which[name]
+          method(which)
+        end)
+        told[name] = message:match("^[^:]*start_methods_spec.lua:%d+: (.*)") or message
       end
-      sender:send((pcall(unstarted.start, unstarted)))
+      sender:send(told)
       sender:send(tostring(started.exitcode))
     end, process, idle)
-    local refused = "only the process that made it"
-    lu.assertEquals(messages, { refused, refused, refused, refused, false, "nil" })
+    lu.assertEquals(messages, { expected, "nil" })
     lu.assertEquals(code, 0)
     lu.assertTrue(process:is_alive())
     process:kill()
@@ -410,6 +421,41 @@ local function suite(method)
     package.path = path
     mp.get_logger():setLevel(level)
     lu.assertEquals(made, { { "/usr", path .. ";/nowhere/?.lua", arg[0], key, 35 } })
+  end
+
+  -- 89: whoever starts a process can wait for it; else there is none.
+  function Test:testWithoutDescriptors()
+    local script = ([[
+      local mp, errors = require("multiprocessing"), require("errors")
+      local ctx = mp.get_context(%q)
+      if ctx.get_start_method() == "forkserver" then
+        ctx.Process(function() end):start():join()
+      end
+      local kept, started = {}, 0
+      while #kept < 1000 do
+        local file = io.open("/dev/null")
+        if not file then break end
+        kept[#kept + 1] = file
+      end
+      for _ = 1, 20 do
+        local process = ctx.Process(require("time").sleep, 60)
+        local ok, problem = pcall(process.start, process)
+        if ok then
+          assert(process:join(0.001) == false)
+          process:kill()
+          assert(process:join(60) and process.exitcode == -9)
+          started = started + 1
+        else
+          assert(problem.code == "EMFILE", tostring(problem))
+          assert(not process.pid and #mp.active_children() == 0)
+        end
+        table.remove(kept):close()
+      end
+      print(started > 0, started < 20)]]):format(method)
+    local out, err = program.run(
+      { "-c", "ulimit -n 60; exec \"$0\" -e \"$1\"", program.path, script },
+      { program = "sh", timeout = LIMIT })
+    lu.assertEquals({ out, err }, { "true\ttrue\n", "" })
   end
 
   -- 89

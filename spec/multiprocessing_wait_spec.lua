@@ -121,4 +121,20 @@ function TestWait:testWhatCannotBeWaitedFor()
   lu.assertErrorMsgContains("write-only", connection.wait, { sender }, 0)
 end
 
+-- Which of them, as for one of a wrong type.
+function TestWait:testOneThatIsClosedIsNamed()
+  local receiver <close>, sender = mp.Pipe(false)
+  for _, bad in ipairs { sender, 999 } do
+    local ok, problem = pcall(connection.wait, { receiver, bad }, 0)
+    lu.assertFalse(ok)
+    lu.assertTrue(errors.is(problem, errors.OSError))
+    lu.assertEquals(problem.code, "EBADF")
+    lu.assertStrContains(problem.message,
+      bad == 999 and "object 2: descriptor 999" or "object 2: the connection is write-only")
+  end
+  sender:close()
+  lu.assertErrorMsgContains("object 1: the connection is closed", connection.wait,
+    { sender, receiver }, 0)
+end
+
 return { TestWait = TestWait }

@@ -1,6 +1,8 @@
 --- Bytes that dumps has not made: an error or a value, never more.
+local core = require("tidelock._multiprocessing")
 local errors = require("errors")
 local lu = require("luaunit")
+local mp = require("multiprocessing")
 local pickle = require("pickle")
 
 local HEADER = "\x93TL"
@@ -183,6 +185,85 @@ function TestHostile:testClassesOutOfPlace()
   refuses("a class is no class", HEADER .. PLAIN .. "\xEF\xF2\0\xF2\0")
   refuses("a parent is no class", HEADER .. PLAIN .. "\xFE\x81X\1\1\0\0")
   refuses("an upvalue out of place", HEADER .. PLAIN .. "\xEE\0\1")
+end
+
+--- Pickles that say of a class, or a handle, that it is made of other values.
+local function misfits(op, name, rest)
+  local title = #name < 32 and string.char(0x80 + #name) .. name or "\xF0" .. varint(#name) .. name
+  local list = {}
+  for _, values in ipairs({ "", "\xE0", "\1", "\xE8" .. ("\xFF"):rep(8), "\x84xork", "\xE2",
+    "\xF2\0", "\xF4\0\2\1\x84xork", "\x84xork\xF2\0", "\x84void\1\1" }) do
+    local count = { [""] = 0, ["\x84xork\xF2\0"] = 2, ["\x84void\1\1"] = 3 }
+    local n = count[values] or 1
+    if rest and n == 1 then
+      list[#list + 1] = HEADER .. PLAIN .. op .. title .. rest .. values
+    elseif not rest then
+      list[#list + 1] = HEADER .. PLAIN .. op .. title .. varint(n) .. values
+    end
+  end
+  return list
+end
+
+-- What the library itself has registered; those of managers answer to a server.
+function TestHostile:testClassesOfTheLibrary()
+  require("bigint")
+  require("tidelock.multiprocessing.spawn")
+  local count, text = 0, debug.getmetatable(mp.Process(print)).__index
+  for _, class in ipairs(core.classes()) do
+    local name, restore = class[1], class[4]
+    local known = name == "bigint" or name:find("^multiprocessing%.")
+    if known and restore and not name:find("%.managers%.") then
+      count = count + 1
+      for _, bytes in ipairs(misfits("\xFA", name)) do
+        local ok, problem = pcall(pickle.loads, bytes)
+        lu.assertTrue(ok or errors.is(problem, errors.UnpicklingError), name)
+      end
+    end
+  end
+  lu.assertTrue(count >= 5)
+  lu.assertIs(debug.getmetatable(mp.Process(print)).__index, text)
+end
+
+-- Somebody's bytes do not say what a class of ours is.
+function TestHostile:testClassesStayWhatTheyAre()
+  require("tidelock.multiprocessing.spawn")
+  local name = "multiprocessing.Process"
+  local meta = debug.getmetatable(mp.Process(print))
+  local content = pickle.dumps({ __name = "theirs" }):sub(5)
+  refuses("returned nothing", HEADER .. PLAIN .. "\xFA\x97multiprocessing.Defined\3\x97" .. name
+    .. content .. "\xE0")
+  refuses("returned nothing", HEADER .. PLAIN .. "\xFA\x98multiprocessing.Declared\3\x86bigint"
+    .. "\xE0\xE0")
+  lu.assertEquals(meta.__name, name)
+  lu.assertEquals(pickle.loads(pickle.dumps(require("bigint").new(5))), require("bigint").new(5))
+end
+
+--- The string in a pickle at a place, and the place behind it.
+local function read_text(bytes, at)
+  local op, size = bytes:byte(at, at + 1)
+  if op & 0xFE == 0xF0 then return bytes:sub(at + 2, at + 1 + size), at + 2 + size end
+  return bytes:sub(at + 1, at + (op & 0x1F)), at + 1 + (op & 0x1F)
+end
+
+-- Handles without their descriptors, and made of other values.
+function TestHostile:testHandlesOfTheLibrary()
+  local a, b <close> = mp.Pipe()
+  local _ <close> = a
+  local objects = { a, mp.Queue(), mp.JoinableQueue(), mp.SimpleQueue(), mp.Lock(), mp.RLock(),
+    mp.Semaphore(), mp.Condition(), mp.Event(), mp.Barrier(2), mp.Value("int8", 1),
+    mp.Array("int8", 1), core.self(), mp.connection.Listener()._socket }
+  for _, object in ipairs(objects) do
+    a:send(object)
+    local bytes = b:recv_bytes()
+    local name, next = read_text(bytes, #HEADER + 3)
+    local place = bytes:sub(next, select(2, read_text(bytes, next)) - 1) .. "\0"
+    for _, damaged in ipairs(misfits("\xFC", name, place)) do
+      a:send_bytes(damaged)
+      local ok, problem = pcall(b.recv, b)
+      lu.assertTrue(ok or errors.is(problem, errors.UnpicklingError),
+        name .. ": " .. tostring(problem))
+    end
+  end
 end
 
 -- Nothing is required for somebody else's bytes, no function of ours gets out.

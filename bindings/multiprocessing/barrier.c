@@ -271,14 +271,15 @@ static TL_UNCHECKED int barrier_pack(lua_State *L, int idx, int *fds) {
 }
 
 static TL_UNCHECKED void barrier_unpack(lua_State *L, int *fds, int n) {
-  luaL_checktype(L, -1, LUA_TTABLE);
+  if (!lua_istable(L, -1)) luaL_error(L, "this is no Barrier");
   lua_getfield(L, -1, "action");
   lua_getfield(L, -2, "timeout");
-  Barrier *b = new_barrier(L, -2, luaL_checknumber(L, -1));
+  if (!lua_isnumber(L, -1)) luaL_error(L, "this is no Barrier");
+  Barrier *b = new_barrier(L, -2, lua_tonumber(L, -1));
   lua_replace(L, -4);
   lua_pop(L, 2);
   int err = ipc_barrier_open(&b->os, sync_take_fd(L, fds, n));
-  if (err) tl_error_os(L, -err, "Barrier");
+  sync_check_opened(L, err, "Barrier");
   b->tag = &tag;
 }
 

@@ -173,7 +173,7 @@ static TL_UNCHECKED void condition_unpack(lua_State *L, int *fds, int n) {
   Condition *c = new_condition(L, -1);
   lua_remove(L, -2);
   int err = ipc_condition_open(&c->os, sync_take_fd(L, fds, n));
-  if (err) tl_error_os(L, -err, "Condition");
+  sync_check_opened(L, err, "Condition");
   c->tag = &tag;
 }
 

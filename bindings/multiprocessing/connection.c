@@ -21,9 +21,15 @@ void connection_check_open(lua_State *L, const Connection *c) {
   if (c->fd < 0) tl_error_os(L, EBADF, "the connection is closed");
 }
 
+/* Why nothing can be received; NULL: it can. */
+static const char *unreadable(const Connection *c) {
+  if (c->fd < 0) return "the connection is closed";
+  return c->readable ? NULL : "the connection is write-only";
+}
+
 static TL_GIL void check_readable(lua_State *L, const Connection *c) {
-  connection_check_open(L, c);
-  if (!c->readable) tl_error_os(L, EBADF, "the connection is write-only");
+  const char *why = unreadable(c);
+  if (why) tl_error_os(L, EBADF, why);
 }
 
 void connection_check_writable(lua_State *L, const Connection *c) {
@@ -184,7 +190,9 @@ static TL_GIL int receive_bytes(lua_State *L) {
   check_readable(L, c);
   size_t size = c->how->begin(L, c, deadline);
   if ((lua_Unsigned)most < size)
-    return tl_error(L, "BufferTooShort", "the message has %d bytes", (int)size);
+    return tl_error(L, "BufferTooShort",
+                    "the message has %d bytes, more than the %d asked for",
+                    (int)size, (int)most);
   lua_pushlstring(L, c->how->text(L, c, deadline), size);
   c->how->done(L, c);
   return 1;
@@ -284,7 +292,6 @@ static TL_GIL int connection_poll(lua_State *L) {
 /* For threading.wait_any: as poll(0). */
 static TL_GIL bool is_ready(lua_State *L, int idx) {
   Connection *c = lua_touserdata(L, idx);
-  check_readable(L, c);
   return c->how->holds(c) || os_ready(c->fd, POLLIN) > 0;
 }
 
@@ -298,8 +305,12 @@ static TL_GIL void let_go(lua_State *L, int idx) {
   tl_users_leave(&((Connection *)lua_touserdata(L, idx))->users);
 }
 
+static TL_GIL const char *is_dead(lua_State *L, int idx) {
+  return unreadable(lua_touserdata(L, idx));
+}
+
 static const tl_waitable waitable = {
-    .ready = is_ready, .hold = hold, .let_go = let_go};
+    .ready = is_ready, .dead = is_dead, .hold = hold, .let_go = let_go};
 
 /* --- travelling ---------------------------------------------------------- */
 
@@ -307,9 +318,9 @@ enum { READABLE = 1, WRITABLE = 2, FAMILY = 4 };
 
 static TL_GIL int pack(lua_State *L, int idx, int *fds) {
   const Connection *c = lua_touserdata(L, idx);
-  if (c->fd < 0) tl_error(L, "PicklingError", "the connection is closed");
+  if (c->fd < 0) luaL_error(L, "the connection is closed");
   if (c->in.full || c->stream.got > 0 || c->stream.halfway)
-    tl_error(L, "PicklingError", "the connection is inside a message");
+    luaL_error(L, "the connection is inside a message");
   fds[0] = c->fd;
   lua_pushinteger(L, (c->readable ? READABLE : 0) |
                          (c->writable ? WRITABLE : 0) |
@@ -323,7 +334,7 @@ static TL_GIL void unpack(lua_State *L, int *fds, int n) {
   socklen_t size = sizeof type;
   if (n != 1 || what < 0 || what > (READABLE | WRITABLE | FAMILY) ||
       getsockopt(fds[0], SOL_SOCKET, SO_TYPE, &type, &size) < 0)
-    tl_error(L, "UnpicklingError", "this is no connection");
+    luaL_error(L, "this is no connection");
   lua_pop(L, 1);
   Connection *c = connection_new(L);
   c->readable = what & READABLE;

@@ -10,6 +10,7 @@
 local arguments = require("tidelock._arguments")
 local core = require("tidelock._connection")
 local errors = require("tidelock.errors")
+local processes = require("tidelock.multiprocessing.family")
 local pickle = require("tidelock.pickle")
 local sockets = require("tidelock._listener")
 local threading = require("tidelock.threading")
@@ -218,14 +219,25 @@ function Listener:close() self._socket:close() end
 
 function listener_meta.__close(listener) listener:close() end
 
+-- The sockets of this process, which os.exit would not close.
+local open = setmetatable({}, { __mode = "k" })
+
+processes.on_leave(function()
+  for socket in next, open do socket:_leave() end
+end)
+
 local function new_listener(socket, options, address)
+  open[socket] = true
   return setmetatable({ _socket = socket, _options = options, address = address }, listener_meta)
 end
 
---- It travels with its key: only to the family, as sockets do. Its file stays.
+--- It travels with its key: only to the family, as sockets do.
 pickle.register(listener_meta.__name, listener_meta, {
-  reduce = function(listener) return listener._socket, listener._options, listener.address end,
-  restore = new_listener,
+  reduce = function(listener) return listener._socket, listener._options end,
+  restore = function(socket, options)
+    local ok, address = pcall(function() return socket:address() end)
+    if ok and type(options) == "table" then return new_listener(socket, options, address) end
+  end,
 })
 
 -- --- The module -------------------------------------------------------------

@@ -106,7 +106,9 @@ end
 -- What travels of them is the method.
 pickle.register("multiprocessing.Context", meta, {
   reduce = function(self) return self._method end,
-  restore = context.get_context,
+  restore = function(method)
+    return launchers[method or false] and context.get_context(method)
+  end,
 })
 
 return context

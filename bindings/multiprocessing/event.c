@@ -91,7 +91,7 @@ static TL_UNCHECKED void event_unpack(lua_State *L, int *fds, int n) {
   size_t offset = sync_unpack_block(L, n);
   Event *e = new_event(L);
   int err = ipc_event_open(&e->os, arena_of(L), fds[0], offset);
-  if (err) tl_error_os(L, -err, "Event");
+  sync_check_opened(L, err, "Event");
   e->tag = &tag;
 }
 

@@ -18,6 +18,9 @@ local ending, ending_last
 -- Called when a forked child begins: what it has of its parent is let go.
 local when_forked = {}
 
+-- Called when this process leaves, by os.exit or at its very end.
+local when_left = {}
+
 -- Tells the log (log.lua): tell(message, ...).
 local tell = function() end
 
@@ -51,6 +54,9 @@ end
 
 --- Calls f() in a child when it begins.
 function family.on_become(f) table.insert(when_forked, f) end
+
+--- Calls f() last of all, when nothing is waited for any more.
+function family.on_leave(f) table.insert(when_left, f) end
 
 --- Where it is told what becomes of this process.
 function family.set_tell(f) tell = f end
@@ -165,6 +171,7 @@ end
 -- os.exit does not wait: not even then do daemonic children live on.
 core.atleave(function(code)
   pcall(terminate, family.active_children())
+  for _, f in ipairs(when_left) do pcall(f) end
   if parent then tell("process exiting with exitcode %d", code) end
 end)
 

@@ -6,7 +6,10 @@
  *
  * The family is "AF_UNIX", "AF_INET", "AF_INET6", or "AF_UNSPEC": any that the
  * host has. A path of nil is one in a new folder, which only this user can
- * enter. Unix sockets are of the kind that keeps the boundaries of messages. */
+ * enter. Unix sockets are of the kind that keeps the boundaries of messages.
+ *
+ * The file of a Unix socket is removed by the process that made it; but one
+ * that was sent to others, by whichever closes it last. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -34,7 +37,8 @@ typedef struct Socket {
   int fd;         /* GIL: -1 closed */
   int users;      /* GIL: threads that wait for the descriptor */
   pid_t users_of; /* GIL: the process whose threads they are */
-  pid_t process;  /* const: whose file it is */
+  pid_t process;  /* const: that made or received it; not its forks */
+  bool shared;    /* GIL: was sent, or received */
   char *path;     /* GIL: of the file; malloc'd, NULL: there is none */
   bool folder;    /* GIL: was made for it */
 } Socket;
@@ -145,11 +149,26 @@ static TL_GIL Socket *new_socket(lua_State *L) {
   return s;
 }
 
+/* Whether no process has the socket of this file any more. One of another type
+ * is told so by the kernel, and otherwise that the types differ: whoever
+ * listens does not notice. */
+static bool is_abandoned(const char *path) {
+  Address a = {.unix = {.sun_family = AF_UNIX}};
+  size_t n = strlen(path) + 1;
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  if (n <= sizeof a.unix.sun_path) memcpy(a.unix.sun_path, path, n);
+  int err = connect(fd, &a.any, sizeof a.unix) < 0 ? errno : 0;
+  os_close(fd);
+  return err == ECONNREFUSED;
+}
+
+/* The socket has been closed. */
 static void remove_files(Socket *s) {
   char *path = s->path;
   s->path = NULL;
   if (!path) return;
-  if (s->process == getpid()) {
+  if ((s->process == getpid() && !s->shared) || is_abandoned(path)) {
     unlink(path);
     char *slash = strrchr(path, '/');
     if (s->folder && slash) {
@@ -161,9 +180,9 @@ static void remove_files(Socket *s) {
 }
 
 static void close_now(Socket *s) {
-  remove_files(s);
   os_close(s->fd);
   s->fd = -1;
+  remove_files(s);
 }
 
 /* Opens, binds, listens; a failure leaves it closed. Negative errno. Whoever
@@ -302,6 +321,12 @@ static TL_GIL int socket_close(lua_State *L) {
   return 0;
 }
 
+/* socket:_leave(): the process ends, whoever may use it. */
+static TL_GIL int socket_leave(lua_State *L) {
+  close_now(check_socket(L));
+  return 0;
+}
+
 static TL_GIL int socket_gc(lua_State *L) {
   close_now(check_socket(L));
   return 0;
@@ -328,9 +353,13 @@ static TL_GIL int socket_address(lua_State *L) {
 }
 
 static TL_GIL bool is_ready(lua_State *L, int idx) {
-  Socket *s = lua_touserdata(L, idx);
-  if (s->fd < 0) tl_error_os(L, EBADF, "the listener is closed");
+  const Socket *s = lua_touserdata(L, idx);
   return os_ready(s->fd, POLLIN) > 0;
+}
+
+static TL_GIL const char *is_dead(lua_State *L, int idx) {
+  const Socket *s = lua_touserdata(L, idx);
+  return s->fd < 0 ? "the listener is closed" : NULL;
 }
 
 static TL_GIL int hold(lua_State *L, int idx) {
@@ -347,27 +376,42 @@ static TL_GIL void let_go(lua_State *L, int idx) {
 }
 
 static const tl_waitable waitable = {
-    .ready = is_ready, .hold = hold, .let_go = let_go};
+    .ready = is_ready, .dead = is_dead, .hold = hold, .let_go = let_go};
 
 static TL_GIL int pack(lua_State *L, int idx, int *fds) {
-  const Socket *s = lua_touserdata(L, idx);
-  if (s->fd < 0) tl_error(L, "PicklingError", "the listener is closed");
+  Socket *s = lua_touserdata(L, idx);
+  if (s->fd < 0) luaL_error(L, "the listener is closed");
+  s->shared = true;
   fds[0] = s->fd;
-  lua_pushboolean(L, true);
+  lua_pushboolean(L, s->folder);
   return 1;
 }
 
-/* The file stays the first process's. */
+/* The path that it is bound to: malloc'd, or NULL. */
+static char *path_of(int fd) {
+  Address a = {0};
+  socklen_t n = sizeof a;
+  if (getsockname(fd, &a.any, &n) < 0 || a.any.sa_family != AF_UNIX ||
+      n <= offsetof(struct sockaddr_un, sun_path) || !a.unix.sun_path[0])
+    return NULL;
+  return strndup(a.unix.sun_path, sizeof a.unix.sun_path);
+}
+
 static TL_GIL void unpack(lua_State *L, int *fds, int n) {
   int listens = 0;
+  bool folder = lua_toboolean(L, -1);
   socklen_t size = sizeof listens;
   if (n != 1 ||
       getsockopt(fds[0], SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) ||
       !listens)
-    tl_error(L, "UnpicklingError", "this is no listener");
+    luaL_error(L, "this is no listener");
   lua_pop(L, 1);
-  new_socket(L)->fd = fds[0];
+  Socket *s = new_socket(L);
+  s->fd = fds[0];
   fds[0] = -1;
+  s->path = path_of(s->fd);
+  s->folder = folder;
+  s->shared = true;
 }
 
 static const tl_portable portable = {
@@ -438,11 +482,10 @@ static TL_GIL int listener_connect(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {{"accept", socket_accept},
-                                   {"address", socket_address},
-                                   {"close", socket_close},
-                                   {"fileno", socket_fileno},
-                                   {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"accept", socket_accept}, {"address", socket_address},
+    {"close", socket_close},   {"fileno", socket_fileno},
+    {"_leave", socket_leave},  {NULL, NULL}};
 static const luaL_Reg metamethods[] = {
     {"__gc", socket_gc}, {"__close", socket_close}, {NULL, NULL}};
 static const luaL_Reg getters[] = {{"closed", socket_get_closed}, {NULL, NULL}};

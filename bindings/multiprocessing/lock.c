@@ -229,7 +229,7 @@ static TL_GIL void unpack(lua_State *L, bool recursive, int *fds, int n) {
   size_t offset = sync_unpack_block(L, n);
   SyncLock *l = new_lock(L, recursive);
   int err = ipc_lock_open(&l->os, arena_of(L), fds[0], offset);
-  if (err) tl_error_os(L, -err, "Lock");
+  sync_check_opened(L, err, "Lock");
   if (is_recursive(l) != recursive) luaL_error(L, "another kind of lock");
   l->tag = &tag;
 }

@@ -1,8 +1,9 @@
 --- Process; documented in types/multiprocessing.lua.
 ---
 --- A process object is a plain table, so that it can be sent to the process
---- that it stands for; what belongs to this process alone, the handle, is kept
---- beside it.
+--- that it stands for; what does not go with it, wherever it is sent, is kept
+--- beside it: the handle, which belongs to this process alone, and the secret key,
+--- which spawn.lua alone tells, to the process itself.
 local arguments = require("tidelock._arguments")
 local core = require("tidelock._multiprocessing")
 local family = require("tidelock.multiprocessing.family")
@@ -12,6 +13,9 @@ local process = {}
 
 -- The handles of the objects that were made here.
 local handles = setmetatable({}, { __mode = "k" })
+
+-- The keys of the objects that were made here, and of this process.
+local keys = setmetatable({}, { __mode = "k" })
 
 -- Starts a process by its method: set by context.lua, which knows the methods.
 local launch
@@ -37,13 +41,15 @@ local function check_open(self)
   if self._closed then error("the process object is closed", 3) end
 end
 
-local function is_mine(self) return self._creator == core.getpid() end
+--- A fork has the handles of its parent, too.
+local function is_mine(self) return handles[self] and self._creator == core.getpid() end
 
---- Raises unless this process made the object and, if 'started', started it.
+--- Raises, at the caller of the caller, unless this process made the object and,
+--- if 'started', started it.
 local function check_mine(self, verb, started)
   if self._closed then error("the process object is closed", 3) end
   if not is_mine(self) then
-    error(("only the process that made it can %s a process"):format(verb), 3)
+    error(("only the process that made %s can %s it"):format(self._name, verb), 3)
   end
   if started and not handles[self]:pid() then
     error(("cannot %s a process that has not been started"):format(verb), 3)
@@ -72,14 +78,19 @@ function setters.daemon(self, daemon)
   self._daemon = daemon
 end
 
+--- An object that has come from another process has the key of this one.
 function getters.authkey(self)
-  if not self._authkey then self._authkey = core.random(32) end
-  return self._authkey
+  local key = keys[self]
+  if key then return key end
+  local current = family.current_process()
+  if self ~= current then return current.authkey end
+  keys[self] = core.random(32)
+  return keys[self]
 end
 
 function setters.authkey(self, key)
   if type(key) ~= "string" then misuse("authkey must be a string, not %s", type(key)) end
-  self._authkey = key
+  keys[self] = key
 end
 
 function getters.pid(self)
@@ -95,8 +106,7 @@ function getters.exitcode(self)
 end
 
 function getters.sentinel(self)
-  check_open(self)
-  if not is_mine(self) or not pid_of(self) then misuse("the process has not been started") end
+  check_mine(self, "watch", true)
   return handles[self]:sentinel()
 end
 
@@ -148,7 +158,6 @@ local function create(class)
     _class = class,
     _creator = core.getpid(),
     _daemon = current._daemon,
-    _authkey = current.authkey,
     _identity = number .. ":",
     _name = "Process-" .. number,
     _number = count,
@@ -156,6 +165,7 @@ local function create(class)
     _closed = false,
   }, meta)
   handles[self] = core.Handle()
+  keys[self] = current.authkey
   return self
 end
 
@@ -303,16 +313,12 @@ function Process:is_alive()
   return false
 end
 
-local function send_signal(self, verb, name)
-  check_mine(self, verb, true)
-  handles[self]:signal(name)
+for verb, name in pairs({ terminate = "TERM", kill = "KILL", interrupt = "INT" }) do
+  Process[verb] = function(self)
+    check_mine(self, verb, true)
+    handles[self]:signal(name)
+  end
 end
-
-function Process:terminate() send_signal(self, "terminate", "TERM") end
-
-function Process:kill() send_signal(self, "kill", "KILL") end
-
-function Process:interrupt() send_signal(self, "interrupt", "INT") end
 
 function Process:close()
   if self._closed then return end

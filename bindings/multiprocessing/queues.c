@@ -276,7 +276,7 @@ static TL_GIL void unpack(lua_State *L, int *fds, int n) {
   int fd = fds[0];
   fds[0] = -1;
   int err = ipc_channel_open(&q->os, fd);
-  if (err) tl_error_os(L, -err, "cannot open a queue");
+  sync_check_opened(L, err, "Queue");
 }
 
 static const luaL_Reg methods[] = {{"cancel_join_thread", queue_nothing},

@@ -158,7 +158,7 @@ static TL_UNCHECKED void semaphore_unpack(lua_State *L, int *fds, int n) {
   lua_pop(L, 1);
   Semaphore *s = new_semaphore(L, bounded);
   int err = ipc_semaphore_open(&s->os, sync_take_fd(L, fds, n));
-  if (err) tl_error_os(L, -err, "Semaphore");
+  sync_check_opened(L, err, "Semaphore");
   s->tag = &tag;
 }
 

@@ -1,7 +1,8 @@
 --- Processes that are started anew: what they need to know is sent to them.
 ---
 --- The first message is what must be there before anything else is read: the
---- folder, the module path, the names of the classes. The second has the classes,
+--- folder, the module path, the names of the classes, and what is to be known
+--- of the process if the rest cannot be read. The second has the classes,
 --- the process object with its target and arguments, and the globals of the
 --- script, as one value, so that what they share stays shared.
 ---
@@ -38,9 +39,14 @@ end
 local Declared = { __name = "multiprocessing.Declared" }
 local Defined = { __name = "multiprocessing.Defined" }
 
+-- The classes that the second message is about to make known: nobody else's bytes
+-- may change a class.
+local awaited = {}
+
 pickle.register(Declared.__name, Declared, {
   reduce = function(class) return class.name, class.reduce, class.restore end,
   restore = function(name, reduce, restore)
+    if not awaited[name] then return nil end
     pickle.register(name, classes[name], { reduce = reduce, restore = restore })
     return name
   end,
@@ -49,6 +55,7 @@ pickle.register(Declared.__name, Declared, {
 pickle.register(Defined.__name, Defined, {
   reduce = function(class) return class.name, class.content, class.meta end,
   restore = function(name, content, meta)
+    if not awaited[name] then return nil end
     for key, value in next, content do rawset(classes[name], key, value) end
     debug.setmetatable(classes[name], meta)
     return name
@@ -132,7 +139,7 @@ local function removed_globals()
 end
 
 --- The first message.
-local function preparation(method, ours, modules)
+local function preparation(process, method, ours, modules)
   local names = {}
   for i, class in ipairs(ours) do names[i] = class[1] end
   local found, cwd = pcall(core.getcwd) -- it may have been removed
@@ -143,6 +150,8 @@ local function preparation(method, ours, modules)
     path = package.path,
     cpath = package.cpath,
     authkey = family.current_process().authkey,
+    own_authkey = process.authkey,
+    name = process.name,
     log = log.settings(),
     method = method,
     parent = core.self(),
@@ -218,7 +227,7 @@ end
 function spawn.pack(process, method)
   local theirs, ours <close> = connection.Pipe(false)
   local script_classes, modules = split_classes()
-  ours:send(preparation(method, script_classes, modules))
+  ours:send(preparation(process, method, script_classes, modules))
   local ok, problem = pcall(send_all, ours, process, script_classes)
   if ok then return theirs end
   theirs:close()
@@ -250,10 +259,14 @@ local function apply_preparation(first)
   package.path, package.cpath = first.path, first.cpath
   log.apply(first.log)
   executable = first.executable
-  family.current_process().authkey = first.authkey -- for what the second one needs
+  local current = family.current_process() -- for what the second one needs
+  current.authkey, current.name = first.authkey, first.name
   context.set_start_method(first.method, true)
   for _, name in ipairs(first.modules) do require(name) end
-  for _, name in ipairs(first.classes) do pickle.register(name, {}) end
+  for _, name in ipairs(first.classes) do
+    pickle.register(name, {})
+    awaited[name] = true
+  end
 end
 
 local function set_globals(globals, removed, missing)
@@ -269,9 +282,11 @@ function spawn.become(link)
   local first = link:recv()
   apply_preparation(first)
   local _, _, process, globals, removed, missing, arg = table.unpack(link:recv(), 1, 7)
+  awaited = {}
   link:close()
   set_globals(globals, removed, missing)
   rawset(_G, "arg", arg)
+  process.authkey = first.own_authkey
   family.become(process, first.parent, first.parent_name)
   return process
 end

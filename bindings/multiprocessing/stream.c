@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -81,12 +82,25 @@ static TL_GIL size_t stream_begin(lua_State *L, Connection *c,
   return size;
 }
 
-/* The memory for the text, kept beside the connection until it is whole. */
-static TL_GIL char *get_memory(lua_State *L, size_t size) {
-  if (lua_getiuservalue(L, 1, 1) != LUA_TUSERDATA) {
-    lua_newuserdatauv(L, size, 0);
+/* What a message gets before anything of it is there. */
+#define FIRST_ROOM ((size_t)1024 * 1024)
+
+/* The memory for the text, of which 'got' bytes are there, and in 'room' its
+ * size; kept beside the connection until the text is whole. The length is what
+ * the other side says: the memory grows with what has come. */
+static TL_GIL char *get_memory(lua_State *L, size_t got, size_t size,
+                               size_t *room) {
+  bool any = lua_getiuservalue(L, 1, 1) == LUA_TUSERDATA;
+  *room = any ? lua_rawlen(L, -1) : 0;
+  if (!any || (got == *room && got < size)) {
+    size_t more = any ? 2 * got : FIRST_ROOM;
+    const char *text = lua_touserdata(L, -1);
+    *room = more < size ? more : size;
+    char *p = lua_newuserdatauv(L, *room, 0);
+    if (got > 0) memcpy(p, text, got);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, 1, 1);
+    lua_remove(L, -2);
   }
   char *p = lua_touserdata(L, -1);
   lua_pop(L, 1);
@@ -95,12 +109,13 @@ static TL_GIL char *get_memory(lua_State *L, size_t size) {
 
 static TL_GIL const char *stream_text(lua_State *L, Connection *c,
                                       int64_t deadline) {
-  size_t end = HEADER + ntohl(c->stream.header);
-  char *text = get_memory(L, end - HEADER);
-  size_t *got = &c->stream.got;
-  while (*got < end)
-    *got += receive_some(L, c, text + (*got - HEADER), end - *got, deadline);
-  return text;
+  size_t size = ntohl(c->stream.header), room;
+  for (;;) {
+    size_t got = c->stream.got - HEADER;
+    char *text = get_memory(L, got, size, &room);
+    if (got == size) return text;
+    c->stream.got += receive_some(L, c, text + got, room - got, deadline);
+  }
 }
 
 static TL_GIL void stream_done(lua_State *L, Connection *c) {

@@ -67,6 +67,11 @@ bool sync_made_room(lua_State *L, int err) {
   return true;
 }
 
+void sync_check_opened(lua_State *L, int err, const char *what) {
+  if (err == -EINVAL) luaL_error(L, "this is no %s", what);
+  if (err) tl_error_os(L, -err, what);
+}
+
 int sync_take_fd(lua_State *L, int *fds, int n) {
   if (n != 1) luaL_error(L, "an object in shared memory has one descriptor");
   int fd = fds[0];

@@ -38,6 +38,9 @@ static inline TL_GIL void sync_check_open(lua_State *L, const void *memory) {
   if (tl_unlikely(memory == NULL)) luaL_error(L, "the object is closed");
 }
 
+/* In unpack: raises if it was not opened; -EINVAL: that is something else. */
+void sync_check_opened(lua_State *L, int err, const char *what) TL_GIL;
+
 /* In unpack: the descriptor that came along, which the caller takes over. */
 int sync_take_fd(lua_State *L, int *fds, int n) TL_GIL;
 

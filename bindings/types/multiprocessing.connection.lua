@@ -31,7 +31,9 @@ connection.wait = function(objects, timeout) end
 ---@field handshake_timeout? number seconds for the other side's proof; usually 10
 
 --- Waits for others who want to connect. To be closed by close, by a `<close>`
---- variable or by the collector.
+--- variable or by the collector. The file of a Unix socket goes with it, at the
+--- latest when the process ends; that of a listener that was sent to other processes
+--- stays until the last of them has closed it. A process that is killed leaves it.
 ---@class multiprocessing.connection.Listener
 ---@field address multiprocessing.connection.Address that it is bound to
 ---@field last_accepted? multiprocessing.connection.Address the other side's; "" of a Unix socket

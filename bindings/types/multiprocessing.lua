@@ -21,7 +21,9 @@ multiprocessing.WorkerLost = {}
 ---@field pid integer? nil before the start
 ---@field ident integer? the same
 --- A secret that its children inherit: what Manager and others authenticate
---- with; at first random; may be set.
+--- with; at first random; may be set. It is told to the process when that is
+--- started, and never pickled: an object that another process has sent has the
+--- key of the process that got it.
 ---@field authkey string
 --- nil while it runs; 0, 1 after an error, the code of os.exit, or -N if signal
 --- N ended it.
@@ -139,8 +141,9 @@ function multiprocessing.is_main() end
 ---@return integer
 function multiprocessing.cpu_count() end
 
---- The ways to start processes, the usual one first: "fork" copies this process;
---- "spawn" starts the program anew and sends it what the child needs;
+--- The ways to start processes, the usual one first: "fork" copies this process,
+--- other threads or not, which is safe here and so not warned of; "spawn" starts
+--- the program anew and sends it what the child needs;
 --- "forkserver" forks a clean process that was spawned once. In a program that
 --- has the library but does not allow fork (tl_allow_fork) only the last two, the
 --- fork server first. Keeps the GIL.
@@ -162,7 +165,8 @@ function multiprocessing.set_start_method(method, force) end
 
 --- The program that spawn and the fork server start, by its path or by a name that
 --- is looked for in PATH; at first this one or, in a program that has the library,
---- the tidelock that is installed beside that. Keeps the GIL.
+--- the tidelock that is installed beside that. Raises for what is no path. Keeps
+--- the GIL.
 ---@param path string
 function multiprocessing.set_executable(path) end
 
@@ -851,17 +855,6 @@ function multiprocessing.RawValue(type, init) end
 ---@return multiprocessing.RawArray
 ---@nodiscard
 function multiprocessing.RawArray(type, init) end
-
---- The program that spawn and the next fork server start: a path, or a name that
---- is looked for in PATH; at first this program. Raises for what is no path.
---- Keeps the GIL.
----@param path string
-function multiprocessing.set_executable(path) end
-
---- The modules that the next fork server requires before it forks, so that its
---- children have them. One that cannot be required is left out. Keeps the GIL.
----@param names string[]
-function multiprocessing.set_forkserver_preload(names) end
 
 -- --- Pools -------------------------------------------------------------------
 

@@ -84,6 +84,9 @@ void bigint_power(lua_State *L, mpz_srcptr a, mpz_srcptr e) TL_GIL;
 double bigint_todouble(mpz_srcptr a);
 double bigint_quotient(mpz_srcptr a, mpz_srcptr b);
 
+/* Whether these digits, with what may be around them, are an integer. */
+bool bigint_isinteger(const char *s, size_t size, int base);
+
 /* What Lua calls. */
 int bigint_new(lua_State *L) TL_GIL;
 int bigint_tostring(lua_State *L) TL_GIL;

@@ -19,8 +19,11 @@ static TL_GIL int reduce(lua_State *L) {
   return bigint_tostring(L);
 }
 
+/* Nil for what reduce has not returned. */
 static TL_GIL int restore(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TSTRING);
+  size_t n = 0;
+  const char *s = lua_tolstring(L, 1, &n);
+  if (!s || !bigint_isinteger(s, n, TRAVEL_BASE)) return 0;
   lua_settop(L, 1);
   lua_pushinteger(L, TRAVEL_BASE);
   return bigint_new(L);

@@ -97,6 +97,10 @@ static TL_GIL int from_float(lua_State *L) {
   return 1;
 }
 
+bool bigint_isinteger(const char *s, size_t size, int base) {
+  return read_numeral(s, size, base).length > 0;
+}
+
 int bigint_new(lua_State *L) {
   value v;
   if (!lua_isnoneornil(L, 2)) {
