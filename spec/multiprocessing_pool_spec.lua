@@ -41,13 +41,18 @@ end
 
 -- 119
 function TestPool:testArguments()
-  for _, options in ipairs({ { maxtasksperchild = 0 }, { context = 1 }, { context = {} },
-    { maxtasksperchild = 1.5 } }) do
-    lu.assertErrorMsgContains("bad argument #1 to 'Pool'", mp.Pool, options)
+  for _, case in ipairs({
+    { "#1 to 'Pool' (maxtasksperchild: integer >= 1 expected, got 0)", { maxtasksperchild = 0 } },
+    { "#1 to 'Pool' (context: context expected, got 1)", { context = 1 } },
+    { "#1 to 'Pool' (context: context expected, got table)", { context = {} } },
+    { "#4 to 'Pool' (integer >= 1 expected, got 1.5)", 1, nil, nil, 1.5 },
+    { "#5 to 'Pool' (context expected, got table)", 1, nil, nil, nil, {} },
+  }) do
+    lu.assertErrorMsgContains("bad argument " .. case[1], mp.Pool, table.unpack(case, 2))
   end
   local pool <close> = mp.Pool()
   lu.assertEquals(tostring(pool), ("<Pool running pool_size=%d>"):format(mp.cpu_count()))
-  local other <close> = mp.Pool { processes = 1, context = mp.get_context("spawn") }
+  local other <close> = mp.Pool(1, nil, nil, nil, mp.get_context("spawn"))
   lu.assertStrMatches(other:apply(function()
     return require("multiprocessing").current_process().name
   end), "SpawnPoolWorker%-%d+")

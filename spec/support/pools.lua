@@ -6,6 +6,7 @@ local threading = require("threading")
 local eventually = require("support.eventually")
 
 local LIMIT = 60 -- seconds, for what should take a moment
+local FILE = debug.getinfo(1, "S").short_src
 
 local function range(n)
   local list = {}
@@ -39,27 +40,104 @@ end
 return function(make)
   local Test = {}
 
+  --- Where a call raises: its line in this file, and what it says.
+  local function assertRaisesHere(expected, call)
+    local ok, problem = pcall(call)
+    lu.assertFalse(ok)
+    local line = debug.getinfo(call, "S").linedefined
+    lu.assertEquals(problem, ("%s:%d: %s"):format(FILE, line, expected))
+  end
+
+  -- 119
+  function Test:testConstructorArguments()
+    local name = tostring(make(1)):match("<(%w+)")
+    for _, case in ipairs({
+      { "#1", "integer >= 1 expected, got 0", 0 },
+      { "#1", "integer >= 1 expected, got 1.5", 1.5 },
+      { "#1", "integer >= 1 expected, got string", "2" },
+      { "#1", "integer >= 1 expected, got table", {}, print },
+      { "#2", "function expected, got 1", 1, 1 },
+      { "#3", "table of arguments expected, got 1", 1, print, 1 },
+      { "#3", "table of arguments expected, got table", 1, nil, { n = -1 } },
+      { "#1", "processes: integer >= 1 expected, got 0", { processes = 0 } },
+      { "#1", "processes: integer >= 1 expected, got boolean", { processes = false } },
+      { "#1", "initializer: function expected, got string", { initializer = "f" } },
+      { "#1", "initargs: table of arguments expected, got 1", { initargs = 1 } },
+      { "#1", "unknown option 'unknown'", { unknown = 1 } },
+    }) do
+      assertRaisesHere(("bad argument %s to '%s' (%s)"):format(case[1], name, case[2]),
+        function() local pool = make(table.unpack(case, 3)) return pool end)
+    end
+    lu.assertStrContains(tostring(make(2.0)), "pool_size=2")
+    lu.assertStrContains(tostring(make(nil)), "pool_size=" .. require("multiprocessing").cpu_count())
+  end
+
+  -- 119: positional, in the order of the names.
+  function Test:testTheInitializerIsCalledWithItsArguments()
+    for _, options in ipairs({ { 1, rawset, { _G, "Begun", 5 } },
+      { { processes = 1, initializer = rawset, initargs = { _G, "Begun", 5 } } } }) do
+      local pool <close> = make(table.unpack(options))
+      lu.assertEquals(pool:apply(function() return _G.Begun end), 5)
+      _G.Begun = nil
+    end
+  end
+
   -- 119
   function Test:testArguments()
-    for _, options in ipairs({ 0, -1, 1.5, "x", { processes = 0 }, { initializer = 1 },
-      { initializer = "f" }, { initargs = 1 }, { unknown = 1 }, { processes = false } }) do
-      lu.assertErrorMsgContains("bad argument #1 to '", make, options)
-    end
     local pool <close> = make(1)
-    for _, call in ipairs({
-      function() pool:apply(1) end, function() pool:apply_async(square, 1) end,
-      function() pool:map(nil, {}) end, function() pool:map(square, 1) end,
-      function() pool:map(square, {}, 0) end,
-      function() pool:map_async(square, {}, 1, { x = 1 }) end,
-      function() pool:apply_async(square, {}, { callback = 1 }) end,
-      function() pool:imap(square, {}, { buffersize = 0 }) end,
-      function() pool:imap(square, {}, { x = 0 }) end, function() pool:imap(square, {}, 0) end,
-      function() pool:apply_async(square):get(-1) end,
-      function() pool:apply_async(square):wait("x") end,
-      function() pool:imap(square, {}):next(-1) end,
-    }) do
-      lu.assertErrorMsgContains("bad argument #", call)
+    local f, none = square, {}
+    local cases = {
+      { "#2 to 'apply' (table of arguments expected, got number)",
+        function() pool:apply(f, 1) end },
+      { "#2 to 'apply_async' (table of arguments expected, got boolean)",
+        function() pool:apply_async(f, false) end },
+      { "#2 to 'apply_async' (table of arguments expected, got table)",
+        function() pool:apply_async(f, { n = 1.5 }) end },
+      { "#3 to 'apply_async' (table expected, got number)",
+        function() pool:apply_async(f, none, 1) end },
+      { "#3 to 'apply_async' (callback: function expected, got 1)",
+        function() pool:apply_async(f, none, { callback = 1 }) end },
+      { "#3 to 'apply_async' (unknown option 'call_back')",
+        function() pool:apply_async(f, none, { call_back = f }) end },
+      { "#2 to 'starmap' (item 2: table of arguments expected, got number)",
+        function() pool:starmap(f, { none, 2 }) end },
+      { "#1 to 'get' (timeout must be a number of seconds >= 0)",
+        function() pool:apply_async(f, { 1 }):get(-1) end },
+      { "#1 to 'wait' (timeout must be a number of seconds >= 0)",
+        function() pool:apply_async(f, { 1 }):wait("x") end },
+      { "#1 to 'next' (timeout must be a number of seconds >= 0)",
+        function() pool:imap(f, none):next(-1) end },
+    }
+    local function add(text, name, call) cases[#cases + 1] = { text:format(name), call } end
+    for _, name in ipairs({ "apply", "apply_async", "map", "map_async", "starmap",
+      "starmap_async", "imap", "imap_unordered" }) do
+      add("#1 to '%s' (function expected, got number)", name, function() pool[name](pool, 1) end)
     end
+    for _, name in ipairs({ "map", "map_async", "starmap", "starmap_async", "imap",
+      "imap_unordered" }) do
+      add("#2 to '%s' (list or iterator expected, got number)", name,
+        function() pool[name](pool, f, 1) end)
+      add("#3 to '%s' (chunksize: integer >= 1 expected, got 0)", name,
+        function() pool[name](pool, f, none, 0) end)
+      add("#3 to '%s' (chunksize: integer >= 1 expected, got 1.5)", name,
+        function() pool[name](pool, f, none, 1.5) end)
+    end
+    for _, name in ipairs({ "map_async", "starmap_async" }) do
+      add("#4 to '%s' (unknown option 'x')", name,
+        function() pool[name](pool, f, none, 1, { x = 1 }) end)
+    end
+    for _, name in ipairs({ "imap", "imap_unordered" }) do
+      add("#3 to '%s' (buffersize: integer >= 1 expected, got 0)", name,
+        function() pool[name](pool, f, none, { buffersize = 0 }) end)
+      add("#3 to '%s' (chunksize: integer >= 1 expected, got 0)", name,
+        function() pool[name](pool, f, none, { chunksize = 0 }) end)
+      add("#3 to '%s' (unknown option 'x')", name,
+        function() pool[name](pool, f, none, { x = 0 }) end)
+    end
+    for _, case in ipairs(cases) do assertRaisesHere("bad argument " .. case[1], case[2]) end
+    lu.assertEquals(pool:map(square, range(5), 2.0), squares(5))
+    lu.assertEquals(drained(pool:imap(square, range(5), { chunksize = 2.0, buffersize = 4.0 })),
+      squares(5))
   end
 
   -- 120
@@ -83,6 +161,26 @@ return function(make)
     lu.assertEquals(pool:starmap_async(sum, { { 1, 2 } }):get(LIMIT), { 3 })
     local function last(...) return (select(select("#", ...), ...)) == nil end
     lu.assertEquals(pool:starmap(last, { { 1, nil, n = 2 } }), { true })
+  end
+
+  -- 120: an iterator, and an object with items.
+  function Test:testAllThatHasItemsIsTaken()
+    local pool <close> = make(2)
+    local function packed(n)
+      local next_one = counter(n)
+      return function() local i = next_one() return i and { i } end
+    end
+    lu.assertEquals(pool:map_async(square, counter(50), 4):get(LIMIT), squares(50))
+    lu.assertEquals(pool:starmap(square, packed(50), 4), squares(50))
+    lu.assertEquals(pool:starmap_async(square, packed(50)):get(LIMIT), squares(50))
+    local callable = setmetatable({}, { __call = counter(9) })
+    lu.assertEquals(pool:map(square, callable), squares(9))
+    local array = require("multiprocessing").Array("int32", range(20))
+    lu.assertEquals(pool:map(square, array), squares(20))
+    lu.assertEquals(drained(pool:imap(square, array, 3)), squares(20))
+    local list = setmetatable({}, { __index = function(_, i) return i end,
+      __len = function() return 5 end })
+    lu.assertEquals(pool:map(square, list), squares(5))
   end
 
   function Test:testApplyReturnsAllResults()
@@ -247,11 +345,9 @@ return function(make)
     local result = pool:map_async(square, range(100), 1)
     pool:close()
     pool:close()
-    for _, name in ipairs({ "apply", "apply_async" }) do
-      lu.assertErrorMsgContains("the pool is closed", pool[name], pool, square)
-    end
-    for _, name in ipairs({ "map", "map_async", "starmap", "imap", "imap_unordered" }) do
-      lu.assertErrorMsgContains("the pool is closed", pool[name], pool, square, {})
+    for _, name in ipairs({ "apply", "apply_async", "map", "map_async", "starmap",
+      "starmap_async", "imap", "imap_unordered" }) do
+      assertRaisesHere("the pool is closed", function() pool[name](pool, square, {}) end)
     end
     pool:join()
     pool:join()
