@@ -179,6 +179,22 @@ function TestPool:testAnErrorThatCannotBeRebuiltFailsItsTask()
   lu.assertEquals(pool:apply(identity, { 2 }), 2)
 end
 
+-- 130: as much as one that fails; a forked worker has it as it is.
+function TestPool:testAnInitializerThatCannotBeRebuiltFailsThePool()
+  for _, method in ipairs({ "spawn", "forkserver" }) do
+    local out, err, code = children.host(([[
+      local meta = {__name = "pool_spec.Unborn"}
+      require("pickle").register("pool_spec.Unborn", meta, {
+        reduce = function() return "it" end,
+        restore = function(text) error("cannot rebuild " .. text, 0) end,
+      })
+      local pool <close> = mp.get_context("%s").Pool(2, print, {setmetatable({}, meta)})
+      for _ = 1, 2 do print(pcall(pool.apply, pool, type, {1})) end
+      print(pcall(pool.map, pool, type, {1, 2, 3}, 1))]]):format(method))
+    lu.assertEquals({ out, err, code }, { ("false\tcannot rebuild it\n"):rep(3), "", 0 })
+  end
+end
+
 -- 130
 function TestPool:testWorkersThatNeverBeginFailThePool()
   local pool <close> = mp.Pool { processes = 2, initializer = leave, initargs = { 0 } }

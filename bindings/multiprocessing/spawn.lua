@@ -125,8 +125,10 @@ local function removed_globals()
   return names
 end
 
---- The first message.
-local function preparation(method, ours, modules)
+--- The first message. A process may have '_otherwise', a function and its first
+--- argument: what is called instead, with the error and where it was raised, if
+--- the process cannot be rebuilt.
+local function preparation(process, method, ours, modules)
   local names = {}
   for i, class in ipairs(ours) do names[i] = class[1] end
   local found, cwd = pcall(core.getcwd) -- it may have been removed
@@ -142,6 +144,7 @@ local function preparation(method, ours, modules)
     parent = core.self(),
     parent_name = family.get_name(),
     executable = executable,
+    otherwise = process._otherwise,
     modules = modules,
     classes = names,
   }
@@ -212,7 +215,7 @@ end
 function spawn.pack(process, method)
   local theirs, ours <close> = connection.Pipe(false)
   local script_classes, modules = split_classes()
-  ours:send(preparation(method, script_classes, modules))
+  ours:send(preparation(process, method, script_classes, modules))
   local ok, problem = pcall(send_all, ours, process, script_classes)
   if ok then return theirs end
   theirs:close()
@@ -258,9 +261,8 @@ local function set_globals(globals, removed, missing)
   end
 end
 
---- Reads both messages and becomes that process, which is returned.
-function spawn.become(link)
-  local first = link:recv()
+--- Reads the second message and becomes that process, which is returned.
+local function rebuild(first, link)
   apply_preparation(first)
   local _, _, process, globals, removed, missing, arg = table.unpack(link:recv(), 1, 7)
   link:close()
@@ -268,6 +270,17 @@ function spawn.become(link)
   rawset(_G, "arg", arg)
   family.become(process, first.parent, first.parent_name)
   return process
+end
+
+--- Reads both messages and becomes that process, which is returned; if there is
+--- something else to be done, what does nothing more.
+function spawn.become(link)
+  local first = link:recv()
+  local otherwise = first.otherwise
+  if not otherwise then return rebuild(first, link) end
+  local ok, process = xpcall(rebuild, function(value) otherwise[1](otherwise[2], value) end,
+    first, link)
+  return ok and process or { run = function() end }
 end
 
 --- What the started program does: the descriptor is that of the pipe.

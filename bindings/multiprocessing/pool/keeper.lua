@@ -30,6 +30,7 @@ local function start_worker(keeper, place)
     daemon = true,
     name = ("%sPoolWorker-%d"):format(PREFIX[options.context.get_start_method()], keeper.started),
   })
+  process._otherwise = { worker.refuse, engine.results } -- see spawn.lua
   keeper.workers[place] = process
   process:start()
 end
