@@ -10,6 +10,7 @@ local children = require("support.children")
 local eventually = require("support.eventually")
 local is_running = require("support.is_running")
 local pools = require("support.pools")
+local program = require("support.program")
 
 local LIMIT = 60 -- seconds, for what should take a moment
 
@@ -228,6 +229,60 @@ function TestPool:testAFailedConstructionLeavesNoWorker()
   end }, { __index = mp.get_context("fork") })
   lu.assertEquals({ pcall(mp.Pool, { processes = 3, context = context }) }, { false, "no third" })
   lu.assertEquals(#mp.active_children(), 0)
+end
+
+-- What makes pools with all descriptors in use but so many, from none to enough.
+-- Files take them, so they also tell whether any is lost.
+local FULL = [[
+  local mp, errors = require("multiprocessing"), require("errors")
+  local context = mp.get_context("%s")
+  local function fill()
+    local files = {}
+    repeat
+      local file = io.open("/dev/null")
+      files[#files + 1] = file
+    until not file
+    return files
+  end
+  local function clear(files)
+    for i = #files, 1, -1 do files[i]:close() end
+    collectgarbage()
+    collectgarbage()
+  end
+  do local pool <close> = context.Pool(1) pool:map(type, {1, 2}, 1) end
+  mp.Pipe():poll(1e-9) -- what this thread waits with
+  clear({})
+  local files = fill()
+  local most = #files
+  clear(files)
+  local free, made = 0, false
+  repeat
+    files = fill()
+    assert(#files == most, "a descriptor is lost")
+    for _ = 1, free do table.remove(files):close() end
+    local problem
+    made, problem = pcall(context.Pool, 2)
+    if not made then
+      assert(errors.is(problem, errors.OSError) and problem.code == "EMFILE", problem)
+      assert(#mp.active_children() == 0, "a worker is left")
+    else
+      assert(problem:apply(function() return 7 end) == 7)
+      problem:terminate()
+      problem:join()
+    end
+    problem = nil
+    clear(files)
+    free = free + 1
+  until made
+  print(free > 1)]]
+
+-- 134; a fork server that has no descriptors may be replaced, which takes some.
+function TestPool:testAPoolWithoutDescriptorsIsNotMade()
+  for _, method in ipairs({ "fork", "spawn" }) do
+    local out, err, code = program.run({ "-c", 'ulimit -n 40 && exec "$0" -e "$1"', program.path,
+      FULL:format(method) }, { program = "sh", timeout = LIMIT })
+    lu.assertEquals({ out, err, code }, { "true\n", "", 0 }, method)
+  end
 end
 
 -- 135
