@@ -979,8 +979,8 @@ function Pool:starmap_async(f, list, chunksize, callbacks) end
 
 ---@class multiprocessing.Pool.Ahead
 ---@field chunksize? integer by default 1
---- How many items are taken from the input before they are handed out; by default
---- four chunks for each worker.
+--- How many items at the most are taken from the input beyond those that have
+--- been handed out; by default four chunks for each worker. No chunk is larger.
 ---@field buffersize? integer
 
 --- An iterator over the results in the order of the items. The input is read as
