@@ -231,6 +231,30 @@ function TestPool:testAFailedConstructionLeavesNoWorker()
   lu.assertEquals(#mp.active_children(), 0)
 end
 
+-- 133: it may have been about to start, when terminate did not find it.
+function TestPool:testAWorkerThatIsStartedMeanwhileIsTerminated()
+  local made, pids = 0, {}
+  local pool
+  local context = setmetatable({ Process = function(options)
+    made = made + 1
+    local process = mp.get_context("fork").Process(options)
+    if made == 2 then
+      pool:terminate()
+      process.terminate = function(self)
+        pids[#pids + 1] = self.pid
+        return mp.Process.terminate(self)
+      end
+    end
+    return process
+  end }, { __index = mp.get_context("fork") })
+  pool = mp.Pool { processes = 1, context = context }
+  lu.assertFalse((pcall(pool.apply, pool, leave, { 1 })))
+  eventually(function() return tostring(pool):find("terminated") end)
+  pool:join()
+  lu.assertEquals({ made, #pids }, { 2, 1 })
+  lu.assertFalse(is_running(pids[1]))
+end
+
 -- What makes pools with all descriptors in use but so many, from none to enough.
 -- Files take them, so they also tell whether any is lost.
 local FULL = [[
