@@ -1,5 +1,7 @@
 /* pickle_classed.c - writes what has a metatable: objects of registered
  * classes, portable ones, error classes. */
+#include <sys/stat.h>
+
 #include "errors.h"
 #include "pickle_put.h"
 
@@ -38,6 +40,13 @@ static TL_GIL int open_reduced(lua_State *L, tl_pickler *p, int name) {
   return TL_PUT_OPENED;
 }
 
+static bool all_memory(const int *fds, int n) {
+  struct stat st;
+  for (int i = 0; i < n; i++)
+    if (fstat(fds[i], &st) < 0 || !S_ISREG(st.st_mode)) return false;
+  return true;
+}
+
 /* The value on the top is a portable object. */
 static TL_GIL int open_portable(lua_State *L, tl_pickler *p,
                                 const tl_portable *q) {
@@ -48,6 +57,11 @@ static TL_GIL int open_portable(lua_State *L, tl_pickler *p,
   int object = lua_gettop(L), fds[TL_PORTABLE_FDS];
   lua_createtable(L, 1, 0);
   int n = q->pack(L, object, fds), which = 0;
+  if ((p->flags & TL_PICKLE_SHARED) && !all_memory(fds, n)) {
+    lua_settop(L, object);
+    return tl_pickler_refuse(L, p, "what is no shared memory travels only to a "
+                                   "child process or through a connection");
+  }
   bool memory = q->memory && n > 0;
   if (memory) which = tl_pickler_addmemory(L, p, fds[0]);
   for (int i = 0; i < n && !memory; i++)

@@ -114,7 +114,7 @@ static TL_GIL int channel_send(lua_State *L) {
   head.code_size = (uint32_t)code_size;
   parcel p;
   parcel_make(L,
-              tl_pickle_dump_items(L, 5, first, n, TL_PICKLE_HANDLES, "args"),
+              tl_pickle_dump_items(L, 5, first, n, PARCEL_FLAGS, "args"),
               (parcel_keeper){8, 9}, &p);
   struct iovec parts[] = {{&head, sizeof head},
                           {(void *)code, code_size},
