@@ -59,8 +59,9 @@ static TL_GIL int open_portable(lua_State *L, tl_pickler *p,
   int n = q->pack(L, object, fds), which = 0;
   if ((p->flags & TL_PICKLE_SHARED) && !all_memory(fds, n)) {
     lua_settop(L, object);
-    return tl_pickler_refuse(L, p, "what is no shared memory travels only to a "
-                                   "child process or through a connection");
+    return tl_pickler_refuse(L, p,
+                             "what is no shared memory travels only to a "
+                             "child process or through a connection");
   }
   bool memory = q->memory && n > 0;
   if (memory) which = tl_pickler_addmemory(L, p, fds[0]);

@@ -113,8 +113,7 @@ static TL_GIL int channel_send(lua_State *L) {
   luaL_argcheck(L, code_size <= UINT32_MAX, 4, "too large");
   head.code_size = (uint32_t)code_size;
   parcel p;
-  parcel_make(L,
-              tl_pickle_dump_items(L, 5, first, n, PARCEL_FLAGS, "args"),
+  parcel_make(L, tl_pickle_dump_items(L, 5, first, n, PARCEL_FLAGS, "args"),
               (parcel_keeper){8, 9}, &p);
   struct iovec parts[] = {{&head, sizeof head},
                           {(void *)code, code_size},
@@ -282,8 +281,8 @@ static TL_GIL int channel_collect(lua_State *L) {
   return 1;
 }
 
-/* Whether what is in the table at 1 is all that it has; other objects have items
- * by their metatable only. */
+/* Whether what is in the table at 1 is all that it has; other objects have
+ * items by their metatable only. */
 static TL_GIL bool is_raw(lua_State *L) {
   if (luaL_getmetafield(L, 1, "__index") == LUA_TNIL)
     return lua_type(L, 1) == LUA_TTABLE;

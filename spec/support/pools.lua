@@ -2,10 +2,13 @@
 --- behaviours that each test holds them to.
 local lu = require("luaunit")
 local errors = require("errors")
+local mp = require("multiprocessing")
 local threading = require("threading")
+local time = require("time")
 local eventually = require("support.eventually")
 
 local LIMIT = 60 -- seconds, for what should take a moment
+local SLOW = (os.getenv("TIDELOCK_SANITIZER") or "") ~= "" and 5 or 1
 local FILE = debug.getinfo(1, "S").short_src
 
 local function range(n)
@@ -69,7 +72,7 @@ return function(make)
         function() local pool = make(table.unpack(case, 3)) return pool end)
     end
     lu.assertStrContains(tostring(make(2.0)), "pool_size=2")
-    lu.assertStrContains(tostring(make(nil)), "pool_size=" .. require("multiprocessing").cpu_count())
+    lu.assertStrContains(tostring(make(nil)), "pool_size=" .. mp.cpu_count())
   end
 
   -- 119: positional, in the order of the names.
@@ -175,7 +178,7 @@ return function(make)
     lu.assertEquals(pool:starmap_async(square, packed(50)):get(LIMIT), squares(50))
     local callable = setmetatable({}, { __call = counter(9) })
     lu.assertEquals(pool:map(square, callable), squares(9))
-    local array = require("multiprocessing").Array("int32", range(20))
+    local array = mp.Array("int32", range(20))
     lu.assertEquals(pool:map(square, array), squares(20))
     lu.assertEquals(drained(pool:imap(square, array, 3)), squares(20))
     local list = setmetatable({}, { __index = function(_, i) return i end,
@@ -269,22 +272,30 @@ return function(make)
     lu.assertEquals({ it(), it() }, { 3 })
   end
 
-  -- 123
+  -- 123: not before, though one has failed long since: when the third is taken,
+  -- the first has ended and the second waits.
   function Test:testMapRaisesTheFirstFailureWhenAllHaveEnded()
     local pool <close> = make(2)
+    local reached, gate = mp.Queue(), mp.Queue()
     local calls = {}
-    local result = pool:map_async(function(x)
-      if x % 3 == 0 then error("item " .. x, 0) end
-      return x
+    local result = pool:map_async(function(i)
+      if i == 2 then gate:get() end
+      if i == 3 then reached:put(i) end
+      if i < 3 then error("item " .. i, 0) end
+      return i
     end, range(9), 1, {
       callback = function() calls[#calls + 1] = "callback" end,
       error_callback = function(problem) calls[#calls + 1] = problem end,
     })
-    lu.assertEquals({ pcall(result.get, result, LIMIT) }, { false, "item 3" })
-    lu.assertEquals({ pcall(result.get, result) }, { false, "item 3" }) -- each time
+    lu.assertEquals(reached:get(true, LIMIT), 3)
+    lu.assertFalse(result:ready())
+    lu.assertEquals(calls, {})
+    gate:put(true)
+    lu.assertEquals({ pcall(result.get, result, LIMIT) }, { false, "item 1" })
+    lu.assertEquals({ pcall(result.get, result) }, { false, "item 1" }) -- each time
     pool:close()
     pool:join()
-    lu.assertEquals(calls, { "item 3" })
+    lu.assertEquals(calls, { "item 1" })
   end
 
   -- 124
@@ -373,12 +384,18 @@ return function(make)
     lu.assertEquals(list, squares(50))
   end
 
-  -- 133
+  -- 133: nothing that had not begun does.
   function Test:testTerminateEndsAtOnceAndFailsWhatIsLeft()
-    local start = os.time()
     local pool <close> = make(2)
-    local result = pool:map_async(function() require("time").sleep(0.1) end, range(10000), 1)
-    local it = pool:imap(require("time").sleep, { 30, 30 })
+    local begun, gate = mp.Queue(), mp.Queue()
+    local function wait(i)
+      begun:put(i)
+      gate:get()
+    end
+    local result = pool:map_async(wait, range(10000), 1)
+    local it = pool:imap(wait, range(10))
+    for _ = 1, 2 do lu.assertNotNil(begun:get(true, LIMIT)) end
+    local start = time.monotonic()
     pool:terminate()
     pool:terminate()
     local ok, problem = pcall(result.get, result)
@@ -386,9 +403,10 @@ return function(make)
     lu.assertTrue(errors.is(problem, errors.WorkerLost))
     lu.assertStrContains(problem.message, "terminated")
     lu.assertFalse((pcall(it)))
-    lu.assertErrorMsgContains("the pool is terminated", pool.apply, pool, square)
+    assertRaisesHere("the pool is terminated", function() pool:apply(square) end)
     pool:join()
-    lu.assertTrue(os.time() - start < 30)
+    lu.assertTrue(time.monotonic() - start < 2 * SLOW)
+    lu.assertNil(begun:get(false))
   end
 
   -- 133
@@ -448,6 +466,27 @@ return function(make)
     lu.assertFalse(seen:acquire(false))
     lu.assertEquals(sum, 20 * 21 * 41 // 6)
     lu.assertFalse(thread:is_alive())
+  end
+
+  -- 135: one that fails is reported, and ends nothing.
+  function Test:testAFailingCallbackIsReported()
+    local pool <close> = make(2)
+    local called, file, stderr = threading.Event(), io.tmpfile(), io.stderr
+    io.stderr = file -- luacheck: ignore
+    local restored <close> = setmetatable({}, { __close = function()
+      io.stderr = stderr -- luacheck: ignore
+    end })
+    local result = pool:apply_async(square, { 3 }, { callback = function() error("oops") end })
+    pool:apply_async(square, { 4 }, { callback = function() called:set() end })
+    lu.assertTrue(called:wait(LIMIT))
+    lu.assertEquals(result:get(LIMIT), 9)
+    pool:close()
+    pool:join()
+    file:seek("set")
+    local text = file:read("a")
+    file:close()
+    lu.assertStrContains(text, "Exception in a pool's callback:")
+    lu.assertStrMatches(text, ".*pools.lua:%d+: oops.*stack traceback.*")
   end
 
   -- 135: a slow callback does not hold up the pool.
