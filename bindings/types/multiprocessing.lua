@@ -881,9 +881,9 @@ function multiprocessing.set_forkserver_preload(names) end
 ---
 --- An error arrives as it was raised: a string stays a string, an error value is
 --- of its class and gets a field traceback, if it has none, of where it was
---- raised; what cannot travel arrives as its text. An initializer that fails
---- fails all tasks with its error; so does WorkerLost if workers end again and
---- again before they have begun.
+--- raised; what cannot travel arrives as its text. An initializer that fails, or
+--- cannot be rebuilt in a worker, fails all tasks with its error; so does
+--- WorkerLost if workers end again and again before they have begun.
 ---
 --- Workers ignore Ctrl-C. A pool that is left to the end of the program is
 --- terminated then; one that nobody has any more is closed. Only the process that
@@ -900,7 +900,8 @@ local Pool = {}
 ---@field context? table as get_context returns it; by default that of the call
 
 --- A pool of processes: `Pool(n, ...)` or `Pool{...}`. Raises for wrong options,
---- and what the start of a process raises. Keeps the GIL.
+--- and what the start of a process raises. Gives up the GIL.
+---@async
 ---@param processes? integer|multiprocessing.Pool.Options
 ---@param initializer? function|table
 ---@param initargs? table
