@@ -54,6 +54,7 @@ void tl_portable_register(lua_State *L, const char *name, const char *module,
 enum {
   TL_PICKLE_FAMILY = 1,  /* load: all of that too, from one's own family */
   TL_PICKLE_HANDLES = 2, /* portable objects: descriptors go along */
+  TL_PICKLE_SHARED = 4,  /* dump: only those whose descriptors are memory's */
 };
 
 /* A pickled value: the bytes, and the descriptors that go along. */

@@ -1,5 +1,7 @@
 /* pickle_classed.c - writes what has a metatable: objects of registered
  * classes, portable ones, error classes. */
+#include <sys/stat.h>
+
 #include "errors.h"
 #include "pickle_put.h"
 
@@ -38,6 +40,13 @@ static TL_GIL int open_reduced(lua_State *L, tl_pickler *p, int name) {
   return TL_PUT_OPENED;
 }
 
+static bool all_memory(const int *fds, int n) {
+  struct stat st;
+  for (int i = 0; i < n; i++)
+    if (fstat(fds[i], &st) < 0 || !S_ISREG(st.st_mode)) return false;
+  return true;
+}
+
 typedef struct packing {
   const tl_portable *portable;
   int fds[TL_PORTABLE_FDS], n;
@@ -74,6 +83,12 @@ static TL_GIL int open_portable(lua_State *L, tl_pickler *p,
   if (!pack(L, &k)) {
     lua_pushvalue(L, object);
     return tl_pickler_refuse(L, p, lua_tostring(L, -2));
+  }
+  if ((p->flags & TL_PICKLE_SHARED) && !all_memory(k.fds, k.n)) {
+    lua_settop(L, object);
+    return tl_pickler_refuse(L, p,
+                             "what is no shared memory travels only to a "
+                             "child process or through a connection");
   }
   lua_createtable(L, 1, 0);
   lua_insert(L, -2);

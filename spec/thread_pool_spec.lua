@@ -3,6 +3,7 @@ local lu = require("luaunit")
 local mp = require("multiprocessing")
 local errors = require("errors")
 local threading = require("threading")
+local children = require("support.children")
 
 local LIMIT = 60 -- seconds, for what should take a moment
 
@@ -73,6 +74,56 @@ function TestThreadPool:testAKilledThreadFailsItsTaskAndIsReplaced()
     lu.assertTrue(errors.is(problem, errors.Killed))
     lu.assertEquals(pool:apply(function() return 5 end), 5)
   end
+end
+
+--- What a pool is on that is left to the end of the program.
+local LEFT = {
+  idle = "Left:map(function() end, {1, 2, 3})",
+  busy = "R = Left:map_async(function() begun:release() while true do end end, {1, 2, 3}, 1)",
+  -- The third is never begun.
+  waiting = [[
+    R = Left:map_async(function(i)
+      begun:release()
+      if i == 3 then print("three") end
+      gate:wait()
+    end, {1, 2, 3}, 1)]],
+  calling = [[
+    Left:apply_async(type, {1}, {callback = function() begun:release(2) gate:wait() end})]],
+}
+
+--- How the program ends, and what it says and returns then.
+local ENDS = {
+  ["print('end')"] = { "end\n", "", 0 },
+  ["os.exit(3, true)"] = { "", "", 3 },
+}
+
+-- 134
+function TestThreadPool:testTheProgramEndsWithAPoolInSilence()
+  for state, work in pairs(LEFT) do
+    for how, said in pairs(ENDS) do
+      local out, err, code = children.host(([[
+        local begun, gate = threading.Semaphore(0), threading.Event()
+        Left = mp.ThreadPool(2)
+        %s
+        if %q ~= "idle" then begun:acquire() begun:acquire() end
+        %s]]):format(work, state, how))
+      lu.assertEquals({ out, err, code }, said, state)
+    end
+  end
+end
+
+function TestThreadPool:testCtrlCEndsThePoolWithOneTraceback()
+  local _, err, code = children.host([[
+    local begun, gate = threading.Semaphore(0), threading.Event()
+    Left = mp.ThreadPool(2)
+    threading.Thread{daemon = true, target = function()
+      begun:acquire() begun:acquire()
+      os.execute("kill -INT $PPID")
+    end}:start()
+    Left:map(function() begun:release() gate:wait() end, {1, 2, 3}, 1)]])
+  lu.assertEquals(code, 130, err)
+  lu.assertEquals(select(2, err:gsub("stack traceback", "")), 1, err)
+  lu.assertNil(err:match("Exception in thread"), err)
 end
 
 return { TestThreadPool = TestThreadPool }

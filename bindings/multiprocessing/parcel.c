@@ -18,10 +18,6 @@
 void parcel_lend(lua_State *L, int fd, parcel_keeper k, parcel_ref *ref) {
   struct stat st;
   if (fstat(fd, &st) < 0) tl_error_os(L, errno, "fstat");
-  if (!S_ISREG(st.st_mode))
-    tl_error(L, "PicklingError",
-             "cannot pickle a connection or another handle that is no shared "
-             "memory for a task of a pool: the initializer's arguments can");
   *ref = (parcel_ref){
       .device = st.st_dev, .inode = st.st_ino, .pid = (int32_t)getpid()};
   luaL_checkstack(L, 6, NULL);

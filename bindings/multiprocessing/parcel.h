@@ -30,13 +30,16 @@ typedef struct parcel {
   const tl_pickled *pickled;
 } parcel;
 
-/* Makes one of a value that was pickled with TL_PICKLE_HANDLES; pushes what
- * keeps it alive beside that. Raises PicklingError and OSError. */
+/* How values are pickled that parcels are made of. */
+#define PARCEL_FLAGS ((unsigned)TL_PICKLE_HANDLES | (unsigned)TL_PICKLE_SHARED)
+
+/* Makes one of a value that was pickled so; pushes what keeps it alive beside
+ * that. Raises OSError. */
 void parcel_make(lua_State *L, const tl_pickled *pickled, parcel_keeper k,
                  parcel *p) TL_GIL;
 
-/* Keeps a copy of the descriptor, unless there is one, and tells how it is
- * referred to. PicklingError: it is no memory. */
+/* Keeps a copy of the descriptor, which is of memory, unless there is one, and
+ * tells how it is referred to. */
 void parcel_lend(lua_State *L, int fd, parcel_keeper k, parcel_ref *ref) TL_GIL;
 
 /* Opens one; raises UnpicklingError if it is gone. */

@@ -113,8 +113,7 @@ static TL_GIL int channel_send(lua_State *L) {
   luaL_argcheck(L, code_size <= UINT32_MAX, 4, "too large");
   head.code_size = (uint32_t)code_size;
   parcel p;
-  parcel_make(L,
-              tl_pickle_dump_items(L, 5, first, n, TL_PICKLE_HANDLES, "args"),
+  parcel_make(L, tl_pickle_dump_items(L, 5, first, n, PARCEL_FLAGS, "args"),
               (parcel_keeper){8, 9}, &p);
   struct iovec parts[] = {{&head, sizeof head},
                           {(void *)code, code_size},
@@ -282,14 +281,20 @@ static TL_GIL int channel_collect(lua_State *L) {
   return 1;
 }
 
+/* Whether what is in the table at 1 is all that it has; other objects have
+ * items by their metatable only. */
+static TL_GIL bool is_raw(lua_State *L) {
+  if (luaL_getmetafield(L, 1, "__index") == LUA_TNIL)
+    return lua_type(L, 1) == LUA_TTABLE;
+  return lua_pop(L, 1), false;
+}
+
 /* slice(list, from, n): a table of n items with field 'n'. */
 static TL_GIL int pool_slice(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
   lua_Integer from = luaL_checkinteger(L, 2), n = luaL_checkinteger(L, 3);
   luaL_argcheck(L, n >= 0 && n < INT_MAX, 3, "out of range");
   lua_settop(L, 1);
-  bool raw = !luaL_getmetafield(L, 1, "__index");
-  lua_settop(L, 1);
+  bool raw = is_raw(L);
   lua_createtable(L, (int)n, 1);
   for (lua_Integer i = 1; i <= n; i++) {
     if (raw)
@@ -306,10 +311,8 @@ static TL_GIL int pool_slice(lua_State *L) {
 /* raw(list, n): the list itself; a copy of n items if it has others than those
  * that are in it. */
 static TL_GIL int pool_raw(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 2);
-  if (!luaL_getmetafield(L, 1, "__index")) return lua_settop(L, 1), 1;
-  lua_settop(L, 2);
+  if (is_raw(L)) return lua_settop(L, 1), 1;
   lua_pushinteger(L, 1);
   lua_insert(L, 2);
   return pool_slice(L);

@@ -138,7 +138,9 @@ local function removed_globals()
   return names
 end
 
---- The first message.
+--- The first message. A process may have '_otherwise', a function and its first
+--- argument: what is called instead, with the error and where it was raised, if
+--- the process cannot be rebuilt.
 local function preparation(process, method, ours, modules)
   local names = {}
   for i, class in ipairs(ours) do names[i] = class[1] end
@@ -157,6 +159,7 @@ local function preparation(process, method, ours, modules)
     parent = core.self(),
     parent_name = family.get_name(),
     executable = executable,
+    otherwise = process._otherwise,
     modules = modules,
     classes = names,
   }
@@ -277,9 +280,8 @@ local function set_globals(globals, removed, missing)
   end
 end
 
---- Reads both messages and becomes that process, which is returned.
-function spawn.become(link)
-  local first = link:recv()
+--- Reads the second message and becomes that process, which is returned.
+local function rebuild(first, link)
   apply_preparation(first)
   local _, _, process, globals, removed, missing, arg = table.unpack(link:recv(), 1, 7)
   awaited = {}
@@ -289,6 +291,17 @@ function spawn.become(link)
   process.authkey = first.own_authkey
   family.become(process, first.parent, first.parent_name)
   return process
+end
+
+--- Reads both messages and becomes that process, which is returned; if there is
+--- something else to be done, what does nothing more.
+function spawn.become(link)
+  local first = link:recv()
+  local otherwise = first.otherwise
+  if not otherwise then return rebuild(first, link) end
+  local ok, process = xpcall(rebuild, function(value) otherwise[1](otherwise[2], value) end,
+    first, link)
+  return ok and process or { run = function() end }
 end
 
 --- What the started program does: the descriptor is that of the pipe.

@@ -37,7 +37,7 @@ int task_encode(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   luaL_checktype(L, 3, LUA_TTABLE);
   parcel p;
-  parcel_make(L, tl_pickle_dump(L, 1, TL_PICKLE_HANDLES, "function"),
+  parcel_make(L, tl_pickle_dump(L, 1, PARCEL_FLAGS, "function"),
               (parcel_keeper){2, 3}, &p);
   luaL_Buffer b;
   luaL_buffinit(L, &b);

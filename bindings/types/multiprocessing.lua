@@ -874,9 +874,9 @@ function multiprocessing.RawArray(type, init) end
 ---
 --- An error arrives as it was raised: a string stays a string, an error value is
 --- of its class and gets a field traceback, if it has none, of where it was
---- raised; what cannot travel arrives as its text. An initializer that fails
---- fails all tasks with its error; so does WorkerLost if workers end again and
---- again before they have begun.
+--- raised; what cannot travel arrives as its text. An initializer that fails, or
+--- cannot be rebuilt in a worker, fails all tasks with its error; so does
+--- WorkerLost if workers end again and again before they have begun.
 ---
 --- Workers ignore Ctrl-C. A pool that is left to the end of the program is
 --- terminated then; one that nobody has any more is closed. Only the process that
@@ -892,20 +892,27 @@ local Pool = {}
 ---@field maxtasksperchild? integer tasks after which a worker is replaced
 ---@field context? table as get_context returns it; by default that of the call
 
---- A pool of processes: `Pool(n)` or `Pool{...}`. Raises for wrong options, and
---- what the start of a process raises. Keeps the GIL.
+--- A pool of processes: `Pool(n, ...)` or `Pool{...}`. Raises for wrong options,
+--- and what the start of a process raises. Gives up the GIL.
+---@async
 ---@param processes? integer|multiprocessing.Pool.Options
+---@param initializer? function|table
+---@param initargs? table
+---@param maxtasksperchild? integer
+---@param context? table
 ---@return multiprocessing.Pool
 ---@nodiscard
-function multiprocessing.Pool(processes) end
+function multiprocessing.Pool(processes, initializer, initargs, maxtasksperchild, context) end
 
 --- The same over threads of this process: nothing is pickled, arguments and
 --- results are the same objects. It has neither maxtasksperchild nor context.
 --- terminate cancels its threads. Keeps the GIL.
----@param threads? integer|multiprocessing.Pool.Options
+---@param processes? integer|multiprocessing.Pool.Options how many threads
+---@param initializer? function|table
+---@param initargs? table
 ---@return multiprocessing.Pool
 ---@nodiscard
-function multiprocessing.ThreadPool(threads) end
+function multiprocessing.ThreadPool(processes, initializer, initargs) end
 
 ---@class multiprocessing.Pool.Callbacks
 ---@field callback? function is called with the results
@@ -932,7 +939,8 @@ function Pool:apply_async(f, args, callbacks) end
 --- raised, when all have ended. Gives up the GIL.
 ---@async
 ---@param f function|table
----@param list table|function a list (field n as of table.pack) or an iterator
+---@param list table|userdata|function a list (field n as of table.pack), an object
+--- with items as an Array is, or an iterator
 --- The chunksize is how many items are sent together; by default so many that
 --- there are four chunks for each worker.
 ---@param chunksize? integer
@@ -941,7 +949,7 @@ function Pool:map(f, list, chunksize) end
 
 --- The same without waiting. Keeps the GIL.
 ---@param f function|table
----@param list table|function
+---@param list table|userdata|function
 ---@param chunksize? integer
 ---@param callbacks? multiprocessing.Pool.Callbacks
 ---@return multiprocessing.AsyncResult
@@ -950,14 +958,14 @@ function Pool:map_async(f, list, chunksize, callbacks) end
 --- As map, but each item is a table of arguments (field n as of table.pack).
 ---@async
 ---@param f function|table
----@param list table|function
+---@param list table|userdata|function
 ---@param chunksize? integer
 ---@return table
 function Pool:starmap(f, list, chunksize) end
 
 --- The same without waiting. Keeps the GIL.
 ---@param f function|table
----@param list table|function
+---@param list table|userdata|function
 ---@param chunksize? integer
 ---@param callbacks? multiprocessing.Pool.Callbacks
 ---@return multiprocessing.AsyncResult
@@ -965,22 +973,22 @@ function Pool:starmap_async(f, list, chunksize, callbacks) end
 
 ---@class multiprocessing.Pool.Ahead
 ---@field chunksize? integer by default 1
---- How many items are taken from the input before they are handed out; by default
---- four chunks for each worker.
+--- How many items at the most are taken from the input beyond those that have
+--- been handed out; by default four chunks for each worker. No chunk is larger.
 ---@field buffersize? integer
 
 --- An iterator over the results in the order of the items. The input is read as
 --- the results are taken, no further ahead than buffersize; after close the rest
 --- of it is read by join. An input that raises does so in its place. Keeps the GIL.
 ---@param f function|table
----@param list table|function a list or an iterator, which may be endless
+---@param list table|userdata|function a list or an iterator, which may be endless
 ---@param options? integer|multiprocessing.Pool.Ahead the chunksize, or both
 ---@return multiprocessing.IMapIterator
 function Pool:imap(f, list, options) end
 
 --- The same in the order in which the results arrive.
 ---@param f function|table
----@param list table|function
+---@param list table|userdata|function
 ---@param options? integer|multiprocessing.Pool.Ahead
 ---@return multiprocessing.IMapIterator
 function Pool:imap_unordered(f, list, options) end

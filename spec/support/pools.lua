@@ -2,10 +2,14 @@
 --- behaviours that each test holds them to.
 local lu = require("luaunit")
 local errors = require("errors")
+local mp = require("multiprocessing")
 local threading = require("threading")
+local time = require("time")
 local eventually = require("support.eventually")
 
 local LIMIT = 60 -- seconds, for what should take a moment
+local SLOW = (os.getenv("TIDELOCK_SANITIZER") or "") ~= "" and 5 or 1
+local FILE = debug.getinfo(1, "S").short_src
 
 local function range(n)
   local list = {}
@@ -39,27 +43,104 @@ end
 return function(make)
   local Test = {}
 
+  --- Where a call raises: its line in this file, and what it says.
+  local function assertRaisesHere(expected, call)
+    local ok, problem = pcall(call)
+    lu.assertFalse(ok)
+    local line = debug.getinfo(call, "S").linedefined
+    lu.assertEquals(problem, ("%s:%d: %s"):format(FILE, line, expected))
+  end
+
+  -- 119
+  function Test:testConstructorArguments()
+    local name = tostring(make(1)):match("<(%w+)")
+    for _, case in ipairs({
+      { "#1", "integer >= 1 expected, got 0", 0 },
+      { "#1", "integer >= 1 expected, got 1.5", 1.5 },
+      { "#1", "integer >= 1 expected, got string", "2" },
+      { "#1", "integer >= 1 expected, got table", {}, print },
+      { "#2", "function expected, got 1", 1, 1 },
+      { "#3", "table of arguments expected, got 1", 1, print, 1 },
+      { "#3", "table of arguments expected, got table", 1, nil, { n = -1 } },
+      { "#1", "processes: integer >= 1 expected, got 0", { processes = 0 } },
+      { "#1", "processes: integer >= 1 expected, got boolean", { processes = false } },
+      { "#1", "initializer: function expected, got string", { initializer = "f" } },
+      { "#1", "initargs: table of arguments expected, got 1", { initargs = 1 } },
+      { "#1", "unknown option 'unknown'", { unknown = 1 } },
+    }) do
+      assertRaisesHere(("bad argument %s to '%s' (%s)"):format(case[1], name, case[2]),
+        function() local pool = make(table.unpack(case, 3)) return pool end)
+    end
+    lu.assertStrContains(tostring(make(2.0)), "pool_size=2")
+    lu.assertStrContains(tostring(make(nil)), "pool_size=" .. mp.cpu_count())
+  end
+
+  -- 119: positional, in the order of the names.
+  function Test:testTheInitializerIsCalledWithItsArguments()
+    for _, options in ipairs({ { 1, rawset, { _G, "Begun", 5 } },
+      { { processes = 1, initializer = rawset, initargs = { _G, "Begun", 5 } } } }) do
+      local pool <close> = make(table.unpack(options))
+      lu.assertEquals(pool:apply(function() return _G.Begun end), 5)
+      _G.Begun = nil
+    end
+  end
+
   -- 119
   function Test:testArguments()
-    for _, options in ipairs({ 0, -1, 1.5, "x", { processes = 0 }, { initializer = 1 },
-      { initializer = "f" }, { initargs = 1 }, { unknown = 1 }, { processes = false } }) do
-      lu.assertErrorMsgContains("bad argument #1 to '", make, options)
-    end
     local pool <close> = make(1)
-    for _, call in ipairs({
-      function() pool:apply(1) end, function() pool:apply_async(square, 1) end,
-      function() pool:map(nil, {}) end, function() pool:map(square, 1) end,
-      function() pool:map(square, {}, 0) end,
-      function() pool:map_async(square, {}, 1, { x = 1 }) end,
-      function() pool:apply_async(square, {}, { callback = 1 }) end,
-      function() pool:imap(square, {}, { buffersize = 0 }) end,
-      function() pool:imap(square, {}, { x = 0 }) end, function() pool:imap(square, {}, 0) end,
-      function() pool:apply_async(square):get(-1) end,
-      function() pool:apply_async(square):wait("x") end,
-      function() pool:imap(square, {}):next(-1) end,
-    }) do
-      lu.assertErrorMsgContains("bad argument #", call)
+    local f, none = square, {}
+    local cases = {
+      { "#2 to 'apply' (table of arguments expected, got number)",
+        function() pool:apply(f, 1) end },
+      { "#2 to 'apply_async' (table of arguments expected, got boolean)",
+        function() pool:apply_async(f, false) end },
+      { "#2 to 'apply_async' (table of arguments expected, got table)",
+        function() pool:apply_async(f, { n = 1.5 }) end },
+      { "#3 to 'apply_async' (table expected, got number)",
+        function() pool:apply_async(f, none, 1) end },
+      { "#3 to 'apply_async' (callback: function expected, got 1)",
+        function() pool:apply_async(f, none, { callback = 1 }) end },
+      { "#3 to 'apply_async' (unknown option 'call_back')",
+        function() pool:apply_async(f, none, { call_back = f }) end },
+      { "#2 to 'starmap' (item 2: table of arguments expected, got number)",
+        function() pool:starmap(f, { none, 2 }) end },
+      { "#1 to 'get' (timeout must be a number of seconds >= 0)",
+        function() pool:apply_async(f, { 1 }):get(-1) end },
+      { "#1 to 'wait' (timeout must be a number of seconds >= 0)",
+        function() pool:apply_async(f, { 1 }):wait("x") end },
+      { "#1 to 'next' (timeout must be a number of seconds >= 0)",
+        function() pool:imap(f, none):next(-1) end },
+    }
+    local function add(text, name, call) cases[#cases + 1] = { text:format(name), call } end
+    for _, name in ipairs({ "apply", "apply_async", "map", "map_async", "starmap",
+      "starmap_async", "imap", "imap_unordered" }) do
+      add("#1 to '%s' (function expected, got number)", name, function() pool[name](pool, 1) end)
     end
+    for _, name in ipairs({ "map", "map_async", "starmap", "starmap_async", "imap",
+      "imap_unordered" }) do
+      add("#2 to '%s' (list or iterator expected, got number)", name,
+        function() pool[name](pool, f, 1) end)
+      add("#3 to '%s' (chunksize: integer >= 1 expected, got 0)", name,
+        function() pool[name](pool, f, none, 0) end)
+      add("#3 to '%s' (chunksize: integer >= 1 expected, got 1.5)", name,
+        function() pool[name](pool, f, none, 1.5) end)
+    end
+    for _, name in ipairs({ "map_async", "starmap_async" }) do
+      add("#4 to '%s' (unknown option 'x')", name,
+        function() pool[name](pool, f, none, 1, { x = 1 }) end)
+    end
+    for _, name in ipairs({ "imap", "imap_unordered" }) do
+      add("#3 to '%s' (buffersize: integer >= 1 expected, got 0)", name,
+        function() pool[name](pool, f, none, { buffersize = 0 }) end)
+      add("#3 to '%s' (chunksize: integer >= 1 expected, got 0)", name,
+        function() pool[name](pool, f, none, { chunksize = 0 }) end)
+      add("#3 to '%s' (unknown option 'x')", name,
+        function() pool[name](pool, f, none, { x = 0 }) end)
+    end
+    for _, case in ipairs(cases) do assertRaisesHere("bad argument " .. case[1], case[2]) end
+    lu.assertEquals(pool:map(square, range(5), 2.0), squares(5))
+    lu.assertEquals(drained(pool:imap(square, range(5), { chunksize = 2.0, buffersize = 4.0 })),
+      squares(5))
   end
 
   -- 120
@@ -83,6 +164,26 @@ return function(make)
     lu.assertEquals(pool:starmap_async(sum, { { 1, 2 } }):get(LIMIT), { 3 })
     local function last(...) return (select(select("#", ...), ...)) == nil end
     lu.assertEquals(pool:starmap(last, { { 1, nil, n = 2 } }), { true })
+  end
+
+  -- 120: an iterator, and an object with items.
+  function Test:testAllThatHasItemsIsTaken()
+    local pool <close> = make(2)
+    local function packed(n)
+      local next_one = counter(n)
+      return function() local i = next_one() return i and { i } end
+    end
+    lu.assertEquals(pool:map_async(square, counter(50), 4):get(LIMIT), squares(50))
+    lu.assertEquals(pool:starmap(square, packed(50), 4), squares(50))
+    lu.assertEquals(pool:starmap_async(square, packed(50)):get(LIMIT), squares(50))
+    local callable = setmetatable({}, { __call = counter(9) })
+    lu.assertEquals(pool:map(square, callable), squares(9))
+    local array = mp.Array("int32", range(20))
+    lu.assertEquals(pool:map(square, array), squares(20))
+    lu.assertEquals(drained(pool:imap(square, array, 3)), squares(20))
+    local list = setmetatable({}, { __index = function(_, i) return i end,
+      __len = function() return 5 end })
+    lu.assertEquals(pool:map(square, list), squares(5))
   end
 
   function Test:testApplyReturnsAllResults()
@@ -122,18 +223,22 @@ return function(make)
     lu.assertEquals({ it:next(LIMIT), it(), it() }, { 0.3, 0 })
   end
 
-  -- 19 of the pains: an endless input is not swallowed.
+  -- 19 of the pains: an endless input is not swallowed. Whole chunks are taken as
+  -- soon as there is room for one; a larger one than there ever is, is cut.
   function Test:testImapLooksAheadNoFurtherThanBuffersize()
     local pool <close> = make(2)
-    for _, size in ipairs({ 1, 3 }) do
-      local taken = 0
-      local it = pool:imap(square, function() taken = taken + 1 return taken end,
-        { chunksize = size, buffersize = 6 })
-      lu.assertEquals(taken, 6)
-      lu.assertEquals(it(), 1)
-      lu.assertTrue(taken <= 6 + size)
-      for i = 2, 20 do lu.assertEquals(it(), i * i) end
-      lu.assertTrue(taken <= 20 + 6 + size)
+    for _, name in ipairs({ "imap", "imap_unordered" }) do
+      for _, case in ipairs({ { 1, 6 }, { 3, 6 }, { 4, 6 }, { 4, 2 }, { 5, 5 }, { 1, 1 },
+        { 3, 4 * 2 * 3, true } }) do
+        local size, ahead = math.min(case[1], case[2]), case[2]
+        local taken = 0
+        local it = pool[name](pool, square, function() taken = taken + 1 return taken end,
+          { chunksize = case[1], buffersize = not case[3] and ahead or nil })
+        for given = 0, 40 do
+          lu.assertEquals(taken, (given + ahead) // size * size, name)
+          it()
+        end
+      end
     end
   end
 
@@ -167,22 +272,30 @@ return function(make)
     lu.assertEquals({ it(), it() }, { 3 })
   end
 
-  -- 123
+  -- 123: not before, though one has failed long since: when the third is taken,
+  -- the first has ended and the second waits.
   function Test:testMapRaisesTheFirstFailureWhenAllHaveEnded()
     local pool <close> = make(2)
+    local reached, gate = mp.Queue(), mp.Queue()
     local calls = {}
-    local result = pool:map_async(function(x)
-      if x % 3 == 0 then error("item " .. x, 0) end
-      return x
+    local result = pool:map_async(function(i)
+      if i == 2 then gate:get() end
+      if i == 3 then reached:put(i) end
+      if i < 3 then error("item " .. i, 0) end
+      return i
     end, range(9), 1, {
       callback = function() calls[#calls + 1] = "callback" end,
       error_callback = function(problem) calls[#calls + 1] = problem end,
     })
-    lu.assertEquals({ pcall(result.get, result, LIMIT) }, { false, "item 3" })
-    lu.assertEquals({ pcall(result.get, result) }, { false, "item 3" }) -- each time
+    lu.assertEquals(reached:get(true, LIMIT), 3)
+    lu.assertFalse(result:ready())
+    lu.assertEquals(calls, {})
+    gate:put(true)
+    lu.assertEquals({ pcall(result.get, result, LIMIT) }, { false, "item 1" })
+    lu.assertEquals({ pcall(result.get, result) }, { false, "item 1" }) -- each time
     pool:close()
     pool:join()
-    lu.assertEquals(calls, { "item 3" })
+    lu.assertEquals(calls, { "item 1" })
   end
 
   -- 124
@@ -247,11 +360,9 @@ return function(make)
     local result = pool:map_async(square, range(100), 1)
     pool:close()
     pool:close()
-    for _, name in ipairs({ "apply", "apply_async" }) do
-      lu.assertErrorMsgContains("the pool is closed", pool[name], pool, square)
-    end
-    for _, name in ipairs({ "map", "map_async", "starmap", "imap", "imap_unordered" }) do
-      lu.assertErrorMsgContains("the pool is closed", pool[name], pool, square, {})
+    for _, name in ipairs({ "apply", "apply_async", "map", "map_async", "starmap",
+      "starmap_async", "imap", "imap_unordered" }) do
+      assertRaisesHere("the pool is closed", function() pool[name](pool, square, {}) end)
     end
     pool:join()
     pool:join()
@@ -273,12 +384,18 @@ return function(make)
     lu.assertEquals(list, squares(50))
   end
 
-  -- 133
+  -- 133: nothing that had not begun does.
   function Test:testTerminateEndsAtOnceAndFailsWhatIsLeft()
-    local start = os.time()
     local pool <close> = make(2)
-    local result = pool:map_async(function() require("time").sleep(0.1) end, range(10000), 1)
-    local it = pool:imap(require("time").sleep, { 30, 30 })
+    local begun, gate = mp.Queue(), mp.Queue()
+    local function wait(i)
+      begun:put(i)
+      gate:get()
+    end
+    local result = pool:map_async(wait, range(10000), 1)
+    local it = pool:imap(wait, range(10))
+    for _ = 1, 2 do lu.assertNotNil(begun:get(true, LIMIT)) end
+    local start = time.monotonic()
     pool:terminate()
     pool:terminate()
     local ok, problem = pcall(result.get, result)
@@ -286,9 +403,10 @@ return function(make)
     lu.assertTrue(errors.is(problem, errors.WorkerLost))
     lu.assertStrContains(problem.message, "terminated")
     lu.assertFalse((pcall(it)))
-    lu.assertErrorMsgContains("the pool is terminated", pool.apply, pool, square)
+    assertRaisesHere("the pool is terminated", function() pool:apply(square) end)
     pool:join()
-    lu.assertTrue(os.time() - start < 30)
+    lu.assertTrue(time.monotonic() - start < 2 * SLOW)
+    lu.assertNil(begun:get(false))
   end
 
   -- 133
@@ -325,25 +443,50 @@ return function(make)
     lu.assertEquals(result:get(LIMIT), squares(20))
   end
 
-  -- 135
+  -- 135: one, even where each is called long after the one before.
   function Test:testCallbacksRunInOneThread()
     local pool <close> = make(3)
-    local main, seen = threading.current_thread(), {}
+    local seen, sum, thread = threading.Semaphore(0), 0, nil
     local function note(value)
-      seen[#seen + 1] = { value, threading.current_thread() }
+      if type(value) == "number" then sum = sum + value end
+      thread = thread or threading.current_thread()
+      if thread == threading.current_thread() then seen:release() end
     end
-    for i = 1, 20 do pool:apply_async(square, { i }, { callback = note }) end
+    for i = 1, 20 do
+      pool:apply_async(square, { i }, { callback = note })
+      lu.assertTrue(seen:acquire(true, LIMIT))
+    end
+    lu.assertNotEquals(thread, threading.current_thread())
     pool:map_async(square, {}, 1, { callback = note })
-    pool:apply_async(error, { "bad", 0 }, { callback = note, error_callback = note })
+    pool:apply_async(error, { "bad", 0 }, { callback = error, error_callback = note })
     pool:close()
     pool:join()
-    lu.assertEquals(#seen, 22)
-    local sum = 0
-    for _, pair in ipairs(seen) do
-      lu.assertNotEquals(pair[2], main)
-      if type(pair[1]) == "number" then sum = sum + pair[1] end
-    end
+    lu.assertTrue(seen:acquire(false))
+    lu.assertTrue(seen:acquire(false))
+    lu.assertFalse(seen:acquire(false))
     lu.assertEquals(sum, 20 * 21 * 41 // 6)
+    lu.assertFalse(thread:is_alive())
+  end
+
+  -- 135: one that fails is reported, and ends nothing.
+  function Test:testAFailingCallbackIsReported()
+    local pool <close> = make(2)
+    local called, file, stderr = threading.Event(), io.tmpfile(), io.stderr
+    io.stderr = file -- luacheck: ignore
+    local restored <close> = setmetatable({}, { __close = function()
+      io.stderr = stderr -- luacheck: ignore
+    end })
+    local result = pool:apply_async(square, { 3 }, { callback = function() error("oops") end })
+    pool:apply_async(square, { 4 }, { callback = function() called:set() end })
+    lu.assertTrue(called:wait(LIMIT))
+    lu.assertEquals(result:get(LIMIT), 9)
+    pool:close()
+    pool:join()
+    file:seek("set")
+    local text = file:read("a")
+    file:close()
+    lu.assertStrContains(text, "Exception in a pool's callback:")
+    lu.assertStrMatches(text, ".*pools.lua:%d+: oops.*stack traceback.*")
   end
 
   -- 135: a slow callback does not hold up the pool.

@@ -29,8 +29,9 @@ function Stream:_missing() return self._received + 1, self._sent end
 local ENDLESS = 1 << 53 -- parts are left as long as there may be input
 
 --- Over the results of chunks: source(size) gives the next items, nil at the
---- end of the input, and the problem that ends it. At most 'ahead' items are on
---- their way, in chunks of 'size'. 'send(job, index, chunk)' submits one;
+--- end of the input, and the problem that ends it. At most 'ahead' items have
+--- been taken and not handed out, in chunks of 'size', which is no more than that.
+--- 'send(job, index, chunk)' submits one;
 --- 'ended(iterator)' is called when there is no more input.
 function iterators.new(engine, source, size, ahead, ordered, send, ended)
   local job = setmetatable({
@@ -52,7 +53,7 @@ function iterators.new(engine, source, size, ahead, ordered, send, ended)
     _ahead = ahead,
     _send_chunk = send,
     _on_end = ended,
-    _flying = 0,   -- items that have been sent and not opened
+    _ahead_by = 0, -- items that have been sent and not handed out
     _chunk = nil,  -- taken from the input, and not known to be sent
     _items = nil,  -- of the chunk that is being handed out
     _place = 0,    -- in it
@@ -85,13 +86,13 @@ local function send_taken(self)
     job._sizes[taken.index & INDEX_MASK] = taken.size
     self._send_chunk(job, taken.index, taken.chunk)
   end
-  self._chunk, self._flying = nil, self._flying + taken.size
+  self._chunk, self._ahead_by = nil, self._ahead_by + taken.size
 end
 
---- Sends chunks until 'limit' items are on their way.
+--- Sends whole chunks, while no more than 'limit' items are ahead.
 function Iterator:_send(limit)
   if self._chunk then send_taken(self) end
-  while not self._ended and self._flying < limit do
+  while not self._ended and self._ahead_by + self._size <= limit do
     local chunk, problem = self._source(self._size)
     self._problem = self._problem or problem
     if chunk then
@@ -114,8 +115,8 @@ local function open_chunk(self)
   local place = job._received + 1
   local index = job._order and job._order[place] or place & INDEX_MASK
   local ok, value = jobs.open(job._parts[index])
-  local flying = self._flying - job._sizes[index]
-  job._received, self._flying, self._items, self._place = place, flying, ok and value, 0
+  local by = self._ahead_by - (ok and 0 or job._sizes[index]) -- those that failed are skipped
+  job._received, self._ahead_by, self._items, self._place = place, by, ok and value, 0
   job._parts[index], job._sizes[index] = nil, nil
   if job._order then job._order[place] = nil end
   if not ok then jobs.fail(value) end
@@ -135,7 +136,6 @@ local function next_chunk(self, timeout)
     error(errors.new(errors.TimeoutError, "the next result is not there yet"), 0)
   end
   open_chunk(self)
-  self:_send(self._ahead)
   return true
 end
 
@@ -149,7 +149,8 @@ function Iterator:next(timeout)
   end
   local value = self._items[self._place + 1]
   if value == nil then value = false end
-  self._place = self._place + 1 return value -- nothing is lost between
+  self:_send(self._ahead + 1) -- this one is handed out now
+  self._place, self._ahead_by = self._place + 1, self._ahead_by - 1 return value -- both or none
 end
 
 function Iterator:__call() return self:next() end

@@ -1,6 +1,7 @@
 --- The keeper of a pool: a thread that starts the workers, and others in the
 --- place of those that end.
 local threading = require("tidelock.threading")
+local time = require("tidelock.time")
 local core = require("tidelock._multiprocessing")
 local family = require("tidelock.multiprocessing.family")
 local worker = require("tidelock.multiprocessing.pool.worker")
@@ -30,6 +31,7 @@ local function start_worker(keeper, place)
     daemon = true,
     name = ("%sPoolWorker-%d"):format(PREFIX[options.context.get_start_method()], keeper.started),
   })
+  process._otherwise = { worker.refuse, engine.results } -- see spawn.lua
   keeper.workers[place] = process
   process:start()
 end
@@ -72,10 +74,14 @@ local function replace(keeper, place)
 end
 
 --- Waits until a worker has ended, or something is to be done.
-local function wait(keeper)
+local function watch(keeper, timeout)
   local objects = { keeper.wake }
   for _, process in pairs(keeper.workers) do objects[#objects + 1] = process end
-  local ready = threading.wait_any(objects, keeper.terminated and PATIENCE or nil)
+  return threading.wait_any(objects, timeout)
+end
+
+local function wait(keeper)
+  local ready = watch(keeper, keeper.terminated and PATIENCE or nil)
   keeper.wake:clear()
   if #ready > 0 then return end
   for _, process in pairs(keeper.workers) do process:kill() end -- they had their time
@@ -93,26 +99,34 @@ local function keep(keeper)
   end
 end
 
---- Kills the workers that were started, and waits for them.
+--- Kills the workers that were started, and waits for them: without a
+--- descriptor, for there may be none left.
 local function kill_all(keeper)
   for _, place in ipairs(core.keys(keeper.workers)) do
     local process = keeper.workers[place]
-    if process.pid then
-      process:kill()
-      process:join()
-    end
+    if process.pid then process:kill() end
+    while process:is_alive() do time.sleep(0.001) end
+    process:close()
     keeper.workers[place] = nil
   end
 end
 
+local NOW = 1e-9 -- seconds: to wait, but not for long
+
 local function run(keeper)
-  local ok, problem = pcall(keep, keeper)
+  local ok, problem = pcall(function()
+    watch(keeper, NOW) -- from now on this thread has a descriptor to wait with
+    keeper.begun:set()
+    keep(keeper)
+  end)
   if not ok then
-    keeper.engine:fail({ value = problem })
+    keeper.problem = { value = problem }
+    keeper.engine:fail(keeper.problem)
     kill_all(keeper)
   end
   keeper.engine:finish()
   family.not_at_end(keeper)
+  keeper.begun:set()
 end
 
 --- Starts the workers and the thread.
@@ -123,12 +137,15 @@ function Keeper.start(engine)
     started = 0,
     failures = 0, -- of workers in a row, before they began
     wake = threading.Event(),
+    begun = threading.Event(),
   }, Keeper)
   local ok, problem = pcall(function()
     for place = 1, engine.size do start_worker(keeper, place) end
     family.at_end(keeper)
     keeper.thread = threading.Thread({ target = run, args = { keeper }, daemon = true,
       name = "PoolKeeper" }):start()
+    keeper.begun:wait()
+    if keeper.problem then error(keeper.problem.value, 0) end
   end)
   if ok then return keeper end
   family.not_at_end(keeper)

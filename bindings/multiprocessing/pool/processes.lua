@@ -15,6 +15,7 @@ local errors = require("tidelock.errors")
 local family = require("tidelock.multiprocessing.family")
 local pool = require("tidelock._pool")
 local Callbacks = require("tidelock.multiprocessing.pool.callbacks")
+local base = require("tidelock.multiprocessing.pool.engine")
 local jobs = require("tidelock.multiprocessing.pool.jobs")
 local keeper = require("tidelock.multiprocessing.pool.keeper")
 local worker = require("tidelock.multiprocessing.pool.worker")
@@ -25,28 +26,13 @@ local LARGE = 4096 -- bytes of a function that are not sent with each task
 local MODES = {}
 for number, name in ipairs(worker.MODES) do MODES[name] = number end
 
-local Engine = {}
+local Engine = setmetatable({}, base)
 Engine.__index = Engine
-
---- Only the process that made a pool uses it: a forked child has a copy of what
---- is known here, but the channels are one.
-function Engine:check_owner()
-  if self.creator ~= family.current_process() then
-    error("the pool belongs to another process", 3)
-  end
-end
 
 -- --- Results -----------------------------------------------------------------
 
 local function complete(engine, id, part)
   pool.complete(engine.jobs, engine.ready, id, part)
-end
-
---- A job that has no parts.
-function Engine:finish_empty(job)
-  self.jobs[job._number] = nil
-  if job._calls then self.ready[#self.ready + 1] = job end
-  self.news:tell()
 end
 
 --- Wakes the thread that waits for results.
@@ -92,7 +78,7 @@ end
 
 --- Waits until the job has what it waits for; false if the time passed first.
 function Engine:wait(job, timeout)
-  self:check_owner()
+  self:check_owner(4)
   local deadline = jobs.deadline(timeout)
   while true do
     local edition = self.news:edition()
@@ -205,12 +191,14 @@ end
 function Engine:close()
   self.tasks:finish()
   self.keeper:close()
+  self.callbacks:close()
 end
 
 function Engine:terminate()
   local ended = worker.lost("the pool has been terminated")
   local ok, problem = pcall(self.fail, self, { value = ended })
   self.keeper:terminate()
+  self.callbacks:close()
   if not ok then error(problem, 0) end
 end
 
@@ -221,8 +209,5 @@ function Engine:join()
   receive(self, 0)
   self.callbacks:join()
 end
-
---- Nobody has the pool any more: what was submitted is still done.
-Engine.abandon = Engine.close
 
 return Engine

@@ -6,27 +6,16 @@ local pool = require("tidelock._pool")
 local queue = require("tidelock.queue")
 local threading = require("tidelock.threading")
 local Callbacks = require("tidelock.multiprocessing.pool.callbacks")
+local base = require("tidelock.multiprocessing.pool.engine")
 local jobs = require("tidelock.multiprocessing.pool.jobs")
 local tasks = require("tidelock.multiprocessing.pool.tasks")
 
-local Engine = {}
+local Engine = setmetatable({}, base)
 Engine.__index = Engine
-
-function Engine:check_owner()
-  if self.creator ~= family.current_process() then
-    error("the pool belongs to another process", 3)
-  end
-end
 
 --- A part has finished.
 local function complete(engine, id, part)
   pool.complete(engine.jobs, engine.ready, id, part) engine.news:tell() -- both or none
-end
-
-function Engine:finish_empty(job)
-  self.jobs[job._number] = nil
-  if job._calls then self.ready[#self.ready + 1] = job end
-  self.news:tell()
 end
 
 --- All that was submitted, and will be, fails with this.
@@ -63,13 +52,19 @@ end
 local start_thread
 
 -- What a thread of the pool is on; its end, if it is none in order, fails that
--- and begins another thread.
+-- and begins another thread. Where there can be none, the pool fails.
 local Duty = {}
 
 function Duty:__close(problem)
   local engine = self.engine
   if self.task then complete(engine, self.task.id, { jobs.PROBLEM, { value = problem } }) end
-  if problem ~= nil and not engine.terminated then start_thread(engine, self.place) end
+  if problem ~= nil and not engine.terminated then
+    local ok, why = pcall(start_thread, engine, self.place)
+    if ok then return end
+    engine:fail({ value = why })
+  end
+  engine.alive = engine.alive - 1
+  if engine.alive == 0 then family.not_at_end(engine) end
 end
 
 local function work(engine, place)
@@ -102,13 +97,20 @@ function Engine.new(options)
     news = pool.News(),   -- of results
     queue = queue.Queue(),
     threads = {},
+    alive = 0,           -- of their places
     started = 0,
   }, Engine)
   engine.callbacks = Callbacks.new(engine)
+  family.at_end(engine)
+  family.expect_end()
   local ok, problem = pcall(function()
-    for place = 1, options.processes do start_thread(engine, place) end
+    for place = 1, options.processes do
+      engine.alive = place
+      start_thread(engine, place)
+    end
   end)
   if ok then return engine end
+  family.not_at_end(engine)
   engine.queue:shutdown(true)
   error(problem, 0)
 end
@@ -128,7 +130,7 @@ end
 
 --- Waits until the job has what it waits for; false if the time passed first.
 function Engine:wait(job, timeout)
-  self:check_owner()
+  self:check_owner(4)
   local deadline = jobs.deadline(timeout)
   while true do
     local edition, left = self.news:edition(), jobs.left(deadline)
@@ -140,17 +142,22 @@ end
 --- What has finished is known already.
 function Engine:look() end -- luacheck: no self
 
-function Engine:close() self.queue:shutdown() end
+function Engine:close()
+  self.queue:shutdown()
+  self.callbacks:close()
+end
 
 function Engine:terminate()
   self.terminated = true
   self:fail({ value = errors.new(errors.WorkerLost, "the pool has been terminated") })
   self.queue:shutdown(true)
+  self.callbacks:close()
   for _, thread in ipairs(self.threads) do thread:cancel() end
 end
 
---- Nobody has the pool any more: what was submitted is still done.
-Engine.abandon = Engine.close
+--- At the end of the program, before its threads are ended: none takes up
+--- another task then.
+Engine.at_end = Engine.terminate
 
 --- Waits for the threads' end, and for the callbacks.
 function Engine:join()

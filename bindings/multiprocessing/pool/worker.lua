@@ -37,6 +37,11 @@ local function perform(results, functions, id, task)
   results:answer(id, KINDS.DONE, values, "result", values.n)
 end
 
+--- A message handler: tells the pool what was raised before a worker began.
+function worker.refuse(results, value)
+  tell_problem(results, worker.CONTROL, KINDS.BROKEN, tasks.to_problem(value))
+end
+
 --- Calls the initializer; false if it failed, which the pool is told.
 local function begin(options)
   local init, args = options.initializer, options.initargs

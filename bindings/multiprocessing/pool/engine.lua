@@ -1,0 +1,25 @@
+--- What the engines of pools share, be it over threads or processes.
+local family = require("tidelock.multiprocessing.family")
+
+local Engine = {}
+Engine.__index = Engine
+
+--- Only the process that made a pool uses it: a forked child has a copy of what
+--- is known here, but the workers are its parent's.
+function Engine:check_owner(level)
+  if self.creator ~= family.current_process() then
+    error("the pool belongs to another process", level or 3)
+  end
+end
+
+--- A job that has no parts.
+function Engine:finish_empty(job)
+  self.jobs[job._number] = nil
+  if job._calls then self.ready[#self.ready + 1] = job end
+  self.news:tell()
+end
+
+--- Nobody has the pool any more: what was submitted is still done.
+function Engine:abandon() self:close() end
+
+return Engine
