@@ -9,6 +9,7 @@ local threading = require("threading")
 local time = require("time")
 local bunch = require("support.bunch")
 local eventually = require("support.eventually")
+local program = require("support.program")
 
 local LIMIT = 60 -- seconds, for what should take a moment
 local SOON = 0.05 -- seconds, for what is not to come
@@ -130,6 +131,62 @@ function TestLocks:testTheDeathOfAHolderIsTold()
   end
 end
 
+--- Kills a child that holds the lock.
+local function leave_to_the_next(lock)
+  killed_in(function(tell)
+    lock:acquire()
+    tell()
+  end)()
+end
+
+-- 108
+function TestLocks:testAScopeOfADeadHoldersLockIsFreeAgain()
+  for _, name in ipairs({ "Lock", "RLock", "Condition" }) do
+    local lock = self.m[name](self.m)
+    for _, take in ipairs({ "guard", "with" }) do
+      leave_to_the_next(lock)
+      local ok, problem = pcall(lock[take], lock, function() error("it was called") end)
+      lu.assertFalse(ok)
+      lu.assertTrue(errors.is(problem, errors.OwnerDied), name)
+      lu.assertFalse(lock:locked())
+      lu.assertTrue(lock:acquire()) -- and told once
+      lock:release()
+    end
+  end
+end
+
+local INTERRUPTIONS = { "cancel", "kill" }
+
+--- Interrupts threads that call f over and over, so that it falls everywhere;
+--- is_free() then says that nothing is held any more.
+local function interrupt_all_over(f, is_free)
+  for i = 1, 60 do
+    local rounds = 0
+    local victim = threading.Thread(function()
+      while true do
+        f()
+        rounds = rounds + 1
+      end
+    end):start()
+    eventually(function() return rounds > i % 4 end)
+    victim[INTERRUPTIONS[i % 2 + 1]](victim)
+    lu.assertTrue(victim:join(LIMIT))
+    lu.assertTrue(is_free(), i)
+  end
+end
+
+function TestLocks:testInterruptedScopesLeaveNothingHeld()
+  for _, name in ipairs({ "Lock", "RLock", "Condition" }) do
+    local lock = self.m[name](self.m)
+    local function is_free() return not lock:locked() end
+    interrupt_all_over(function() local _ <close> = lock:guard() end, is_free)
+    interrupt_all_over(function() lock:with(function() end) end, is_free)
+  end
+  local s = self.m:Semaphore(1)
+  local function is_whole() return s:get_value() == 1 end
+  interrupt_all_over(function() local _ <close> = s:guard() end, is_whole)
+end
+
 function TestLocks:testACancelledCallTakesNoLock()
   local lock = self.m:Lock()
   lock:acquire()
@@ -214,6 +271,91 @@ function TestLocks:testACondition()
   raises("a proxy of a Lock", self.m.Condition, self.m, 5)
 end
 
+--- A thread in c:wait(), whose lock it holds 'depth' times; what ended the wait, and
+--- how deep the lock was held then.
+local function waiting_in(c, depth)
+  local about = threading.Event()
+  local result, thread = aside(function()
+    for _ = 1, depth do c:acquire() end
+    about:set()
+    local _, problem = pcall(c.wait, c)
+    local held = 0
+    while pcall(c.release, c) do held = held + 1 end
+    return problem, held
+  end)
+  lu.assertTrue(about:wait(LIMIT))
+  return thread, function()
+    local _, problem, held = result()
+    return problem, held
+  end
+end
+
+function TestLocks:testAnInterruptedWaitHasTheLockBackFirst()
+  for _, case in ipairs({ { self.m:Lock(), 1 }, { self.m:RLock(), 3 } }) do
+    local lock, depth = table.unpack(case)
+    local c = self.m:Condition(lock)
+    local thread, result = waiting_in(c, depth)
+    lu.assertTrue(lock:acquire(true, LIMIT)) -- it waits
+    thread:cancel()
+    lu.assertFalse(thread:join(SOON))
+    lu.assertTrue(lock:locked()) -- by who took it
+    lock:release()
+    local problem, held = result()
+    lu.assertTrue(errors.is(problem, errors.Cancelled), tostring(problem))
+    lu.assertEquals(held, depth)
+    lu.assertFalse(lock:locked())
+  end
+end
+
+function TestLocks:testACancelledWaitInAScopeIsToldAsThat()
+  local c = self.m:Condition()
+  local about = threading.Event()
+  local result, thread = aside(c.with, c, function()
+    about:set()
+    c:wait()
+  end)
+  lu.assertTrue(about:wait(LIMIT))
+  c:with(function() end) -- it waits
+  thread:cancel()
+  local ok, problem = result()
+  lu.assertFalse(ok)
+  lu.assertTrue(errors.is(problem, errors.Cancelled), tostring(problem))
+  lu.assertFalse(c:locked())
+end
+
+function TestLocks:testKeyboardInterruptInAWait()
+  local out, err = program.eval([[
+    local errors, mp, threading = require "errors", require "multiprocessing", require "threading"
+    local m <close> = mp.Manager()
+    local lock = m:Lock()
+    local c = m:Condition(lock)
+    local other = threading.Thread(function()
+      about:wait()
+      lock:with(function() os.execute("kill -INT $PPID") end)
+    end)
+    about = threading.Event()
+    other:start()
+    local ok, problem = pcall(c.with, c, function() about:set() c:wait() end)
+    print(ok, errors.is(problem, errors.KeyboardInterrupt), lock:locked())
+  ]], { timeout = LIMIT })
+  lu.assertEquals(out .. err, "false\ttrue\tfalse\n")
+end
+
+--- What has come when it is cancelled, it has.
+function TestLocks:testNotifiedAndCancelledAtOnceIsNotified()
+  local lock = self.m:Lock()
+  local c = self.m:Condition(lock)
+  lock:acquire()
+  local thread = threading.Thread(c.wait, c):start() -- gives it up
+  lu.assertTrue(lock:acquire(true, LIMIT))
+  c:notify()
+  thread:cancel()
+  lu.assertFalse(thread:join(SOON))
+  lock:release()
+  lu.assertTrue(thread:result(LIMIT))
+  lu.assertTrue(lock:locked())
+end
+
 -- 107
 function TestLocks:testNotifyWakesAsManyAsItSays()
   local c, ready, woken = self.m:Condition(), self.m:Semaphore(0), self.m:Queue()
@@ -282,6 +424,23 @@ function TestLocks:testABarrier()
   local with_action = self.m:Barrier(2, function() d.done = true end)
   bunch(2, function() return with_action:wait(LIMIT) end)
   lu.assertTrue(d.done)
+end
+
+function TestLocks:testWhoIsCancelledLeavesABarrier()
+  local b = self.m:Barrier(3)
+  local first = aside(b.wait, b)
+  eventually(function() return b.n_waiting == 1 end)
+  local result, thread = aside(b.wait, b)
+  eventually(function() return b.n_waiting == 2 end)
+  thread:cancel()
+  local _, problem = result()
+  lu.assertTrue(errors.is(problem, errors.Cancelled), tostring(problem))
+  lu.assertEquals({ b.n_waiting, b.broken }, { 1, false })
+  local second = aside(b.wait, b)
+  eventually(function() return b.n_waiting == 2 end)
+  lu.assertEquals(b:wait(LIMIT), 2)
+  lu.assertEquals({ first() }, { true, 0 })
+  lu.assertEquals({ second() }, { true, 1 })
 end
 
 -- --- Queues ---------------------------------------------------------------------

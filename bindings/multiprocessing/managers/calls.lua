@@ -169,6 +169,8 @@ function Link:call(id, name, ...)
   }, id, name, ...)
 end
 
+Link.wait = Link.call
+
 function Link:read(id, key) return self:call(id, "__index", key) end
 
 function Link:release(id) self.server.objects:release(self.server.own.refs, id) end

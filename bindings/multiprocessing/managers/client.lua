@@ -134,10 +134,19 @@ end
 
 -- --- Calls --------------------------------------------------------------------
 
+local function request(id, name, ...)
+  return { id, name, threading.get_ident(), n = select("#", ...) + 3, ... }
+end
+
 --- Calls a method of an object, 0: of the server itself.
 function Client:call(id, name, ...)
-  return core.exchange(take(self), self._free, explain,
-    { id, name, threading.get_ident(), n = select("#", ...) + 3, ... })
+  return core.exchange(take(self), self._free, explain, request(id, name, ...))
+end
+
+--- The same of one that waits, and in whose end the server has a part: one that is
+--- interrupted asks for it, and has its answer before anything is raised.
+function Client:wait(id, name, ...)
+  return core.wait(take(self), self._free, explain, request(id, name, ...))
 end
 
 --- Reads a field of an object. 'prefix' is Client.prefix(id).

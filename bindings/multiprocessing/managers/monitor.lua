@@ -4,9 +4,9 @@
 --- A caller is {client, conn, ident, undo}: the client process, the connection
 --- that its call came by, and the thread there. Nobody else uses that connection
 --- until the call is answered, so when there is something to be read from it the
---- caller has ended or given up, and the wait ends. A caller that waits has
---- changed nothing yet; what it has taken when it goes on, its 'undo' gives back,
---- should the answer not be received.
+--- caller has ended or given up, and the wait ends; or it asks for the end of the
+--- wait, and stays. A caller that waits has changed nothing yet; what it has taken
+--- when it goes on, its 'undo' gives back, should the answer not be received.
 ---
 --- Callers that wait for the same are served in the order of their coming. Each
 --- has an event; whoever changes the state sets those of all who may go on, and
@@ -72,8 +72,20 @@ function Place:__close()
   self.monitor:tell(self.what)
 end
 
+--- What a caller sends that is to wait no longer; managers.c knows it.
+Monitor.STOP = "stop"
+
+--- There is something to be read from the caller: raises unless that is STOP.
+local function hear(caller)
+  local ok, word = pcall(caller.conn.recv_bytes, caller.conn)
+  if not ok or word ~= Monitor.STOP then
+    error(errors.new(Monitor.GONE, "the caller is gone"), 0)
+  end
+end
+
 --- Waits for 'what' until go(): it is called with the mutex held, when it is the
---- caller's turn, and takes what it can. False if the time passed first.
+--- caller's turn, and takes what it can. False if the time passed first; false and
+--- true if the caller has asked for the end of the wait.
 ---@param deadline number? of time.monotonic; nil: never; 0: does not wait
 function Monitor:wait(caller, what, deadline, go)
   local place
@@ -93,7 +105,10 @@ function Monitor:wait(caller, what, deadline, go)
     end
     local left = deadline and math.max(deadline - time.monotonic(), 0)
     for _, ready in ipairs(threading.wait_any(objects, left)) do
-      if ready == caller.conn then error(errors.new(Monitor.GONE, "the caller is gone"), 0) end
+      if ready == caller.conn then
+        hear(caller)
+        return false, true
+      end
     end
     if left == 0 and not place.event:is_set() then return false end
   end

@@ -5,6 +5,7 @@
 --- is known of it is kept beside it.
 local Client = require("tidelock.multiprocessing.managers.client")
 local classes = require("tidelock.multiprocessing.managers.classes")
+local core = require("tidelock._managers")
 local errors = require("tidelock.errors")
 local time = require("tidelock.time")
 
@@ -50,6 +51,13 @@ end
 local function call(state, name, ...)
   if state.owner then adopt(state) end
   return state.client:call(state.id, name, ...)
+end
+
+--- The same of a wait in whose end the server has a part.
+local function wait(proxy, ...)
+  local state = states[proxy]
+  if state.owner then adopt(state) end
+  return state.client:wait(state.id, "wait", ...)
 end
 
 --- Calls a method of the referent.
@@ -198,25 +206,21 @@ Value.__newindex = write
 
 -- --- Locks and queues ---------------------------------------------------------
 
---- What may be held: acquire and release.
+--- What may be held: acquire and release. A release that has begun comes to its
+--- end, so that no lock stays with a thread that is cancelled.
 local function lockable(names)
   local made = methods("acquire release " .. names)
-  function made.guard(proxy)
-    proxy:acquire()
-    return proxy
-  end
-  function made.with(proxy, f, ...)
-    local _ <close> = proxy:guard()
-    return f(...)
-  end
+  made.release = core.shielded(made.release)
+  made.guard, made.with = core.scopes(function(proxy) return call(states[proxy], "guard") end)
   return made
 end
 
-local function unlock(proxy) proxy:release() end
+local unlock = core.shielded(function(proxy) return call(states[proxy], "release") end)
 
 classes.Lock.__index = lockable("locked")
 classes.Semaphore.__index = lockable("get_value")
-classes.Condition.__index = lockable("locked wait notify notify_all")
+classes.Condition.__index = lockable("locked notify notify_all")
+classes.Condition.__index.wait = wait
 for _, name in ipairs({ "Lock", "Semaphore", "Condition" }) do classes[name].__close = unlock end
 
 --- The predicate is the caller's, so it is called here.
@@ -233,7 +237,8 @@ end
 
 classes.Event.__index = methods("set clear is_set wait")
 
-local barrier_methods = methods("wait reset abort")
+local barrier_methods = methods("reset abort")
+barrier_methods.wait = wait
 local BARRIER_FIELDS = { parties = true, n_waiting = true, broken = true }
 
 function classes.Barrier.__index(proxy, key)

@@ -1,5 +1,6 @@
 --- The connections of clients to a manager's server, each in a thread: see
 --- server.lua for what is sent.
+local Monitor = require("tidelock.multiprocessing.managers.monitor")
 local calls = require("tidelock.multiprocessing.managers.calls")
 local errors = require("tidelock.errors")
 local threading = require("tidelock.threading")
@@ -61,10 +62,14 @@ local function send(session, reply)
     { false, false, value, reply[1] == false and reply[4] or nil, n = 4 }))
 end
 
---- Whether the caller has got the answer, if it matters.
+--- Whether the caller has got the answer, if it matters. It may have asked for the
+--- end of a wait that was just over.
 local function is_received(session)
   if not session.undo then return true end
-  local ok, word = pcall(session.conn.recv_bytes, session.conn)
+  local ok, word
+  repeat
+    ok, word = pcall(session.conn.recv_bytes, session.conn)
+  until not ok or word ~= Monitor.STOP
   return ok and word == "" and not session.client.gone
 end
 
