@@ -10,6 +10,7 @@ local time = require("time")
 local bunch = require("support.bunch")
 local eventually = require("support.eventually")
 local program = require("support.program")
+local with_manager = require("support.with_manager")
 
 local LIMIT = 60 -- seconds, for what should take a moment
 local SOON = 0.05 -- seconds, for what is not to come
@@ -42,13 +43,21 @@ local function killed_in(f, ...)
   end
 end
 
-local function with_manager(class)
-  function class:setUp() self.m = mp.Manager() end
-  function class:tearDown()
-    self.m:shutdown()
-    self.m = nil
-  end
-  return class
+--- A child that holds the lock: a call kills it.
+local function held_in_a_child(lock)
+  return killed_in(function(tell)
+    lock:acquire()
+    tell()
+  end)
+end
+
+--- What acquire gives to one that waits when the holder is killed.
+local function acquired_from_the_dead(lock)
+  local kill = held_in_a_child(lock)
+  lu.assertFalse(lock:acquire(false))
+  local result = aside(lock.acquire, lock)
+  kill()
+  return result()
 end
 
 -- --- Lock and RLock -------------------------------------------------------------
@@ -117,26 +126,11 @@ end
 function TestLocks:testTheDeathOfAHolderIsTold()
   for _, name in ipairs({ "Lock", "RLock" }) do
     local lock = self.m[name](self.m)
-    local kill = killed_in(function(tell)
-      lock:acquire()
-      tell()
-    end)
-    lu.assertFalse(lock:acquire(false))
-    local result = aside(lock.acquire, lock)
-    kill()
-    local ok, problem = result()
+    local ok, problem = acquired_from_the_dead(lock)
     lu.assertFalse(ok)
     lu.assertTrue(errors.is(problem, errors.OwnerDied))
     lu.assertTrue(lock:locked()) -- by who was told
   end
-end
-
---- Kills a child that holds the lock.
-local function leave_to_the_next(lock)
-  killed_in(function(tell)
-    lock:acquire()
-    tell()
-  end)()
 end
 
 -- 108
@@ -144,7 +138,7 @@ function TestLocks:testAScopeOfADeadHoldersLockIsFreeAgain()
   for _, name in ipairs({ "Lock", "RLock", "Condition" }) do
     local lock = self.m[name](self.m)
     for _, take in ipairs({ "guard", "with" }) do
-      leave_to_the_next(lock)
+      held_in_a_child(lock)()
       local ok, problem = pcall(lock[take], lock, function() error("it was called") end)
       lu.assertFalse(ok)
       lu.assertTrue(errors.is(problem, errors.OwnerDied), name)
@@ -229,14 +223,7 @@ function TestLocks:testSemaphores()
   raises("too many times", b.release, b)
   raises("bad argument #1 to 'release'", s.release, s, 0)
   raises("bad argument #1 to 'Semaphore'", self.m.Semaphore, self.m, -1)
-  local kill = killed_in(function(tell)
-    b:acquire()
-    tell()
-  end)
-  lu.assertFalse(b:acquire(false))
-  local result = aside(b.acquire, b)
-  kill()
-  lu.assertEquals({ result() }, { true, true })
+  lu.assertEquals({ acquired_from_the_dead(b) }, { true, true })
 end
 
 -- 107

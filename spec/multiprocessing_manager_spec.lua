@@ -7,6 +7,7 @@ local mp = require("multiprocessing")
 local pickle = require("pickle")
 local bunch = require("support.bunch")
 local eventually = require("support.eventually")
+local with_manager = require("support.with_manager")
 
 local LIMIT = 60 -- seconds, for what should take a moment
 
@@ -22,16 +23,6 @@ local function assert_raises(text, f, ...)
   lu.assertFalse(ok)
   lu.assertStrContains(tostring(problem), text)
   return problem
-end
-
--- A manager for all tests of a class, ended with the last one's.
-local function with_manager(class)
-  function class:setUp() self.m = mp.Manager() end
-  function class:tearDown()
-    self.m:shutdown()
-    self.m = nil
-  end
-  return class
 end
 
 -- --- Tables -------------------------------------------------------------------
