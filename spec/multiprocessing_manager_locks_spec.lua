@@ -430,6 +430,62 @@ function TestLocks:testWhoIsCancelledLeavesABarrier()
   lu.assertEquals({ second() }, { true, 1 })
 end
 
+-- --- Timeouts -------------------------------------------------------------------
+
+--- Calls with a timeout of every kind of object: f(timeout), and the number of it
+--- among the arguments of 'name'.
+local function timed_calls(m)
+  local lock, rlock, s, b = m:Lock(), m:RLock(), m:Semaphore(1), m:BoundedSemaphore(1)
+  local c, e, barrier = m:Condition(), m:Event(), m:Barrier(1)
+  local q, full, jq = m:Queue(), m:Queue(1), m:JoinableQueue()
+  local result = m:Pool(1):apply_async(math.abs, { 1 })
+  full:put(1)
+  e:set()
+  c:acquire()
+  return {
+    { "acquire", 2, function(t) return lock:acquire(true, t) end, -1 },
+    { "acquire", 2, function(t) return rlock:acquire(true, t) end, -1 },
+    { "acquire", 2, function(t) return c:acquire(true, t) end, -1 },
+    { "acquire", 2, function(t) return s:acquire(true, t) end },
+    { "acquire", 2, function(t) return b:acquire(true, t) end },
+    { "wait", 1, function(t) return c:wait(t) end, waits = true },
+    { "wait_for", 2, function(t) return c:wait_for(function() return true end, t) end },
+    { "wait", 1, function(t) return e:wait(t) end },
+    { "wait", 1, function(t) return barrier:wait(t) == 0 end },
+    { "Barrier", 3, function(t) return m:Barrier(1, nil, t) end },
+    { "get", 2, function(t) return q:get(true, t) end },
+    { "put", 3, function(t) return q:put(1, true, t) end },
+    { "put", 3, function(t) return full:put(1, true, t) end, waits = true },
+    { "get_many", 2, function(t) return q:get_many(1, t) end },
+    { "get", 2, function(t) return jq:get(true, t) end, waits = true },
+    { "get", 1, function(t) return result:get(t) end },
+    { "wait", 1, function(t) return result:wait(t) end },
+  }, q
+end
+
+function TestLocks:testTimeouts()
+  local calls, q = timed_calls(self.m)
+  for i, case in ipairs(calls) do
+    local name, number, f, allowed = table.unpack(case)
+    for _, timeout in ipairs({ -1, -2, -0.5, 0 / 0, -math.huge, "x", {} }) do
+      if timeout ~= allowed then
+        local what = ("bad argument #%d to '%s'"):format(number, name)
+        lu.assertStrContains(raises("bad argument", f, timeout), what, false, false, i)
+      end
+    end
+  end
+  lu.assertTrue(q:empty()) -- they did nothing
+  for i = 1, 3 do q:put(i) end
+  for _, case in ipairs(calls) do
+    if not case.waits then lu.assertTrue(case[3](math.huge) and true) end
+  end
+  lu.assertTrue(calls[2][3](-1))
+  local c = self.m:Condition()
+  local problem = raises("bad argument #1 to 'wait_for' (function expected, got number)",
+    function() return (c:wait_for(1)) end)
+  lu.assertStrContains(problem, "manager_locks_spec.lua:")
+end
+
 -- --- Queues ---------------------------------------------------------------------
 
 local TestQueues = with_manager({})

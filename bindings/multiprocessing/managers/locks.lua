@@ -39,6 +39,7 @@ function Lock:_take(caller, count)
 end
 
 function Lock:acquire(caller, blocking, timeout)
+  if timeout == -1 then timeout = nil end -- as in Python
   local deadline = Monitor.blocking(blocking, timeout, 1, "acquire")
   if self._recursive and self:_is_mine(caller) then
     self._count = self._count + 1

@@ -127,17 +127,16 @@ function Monitor.deadline(timeout, number, name)
     Monitor.bad(number, name, "number expected, got " .. type(timeout))
   end
   if timeout < 0 or timeout ~= timeout then
-    Monitor.bad(number, name, "timeout must be non-negative")
+    Monitor.bad(number, name, "timeout must be a number of seconds >= 0")
   end
   return timeout == 0 and 0 or time.monotonic() + timeout
 end
 
---- The same of the arguments (blocking = true, timeout = -1) at 'number'.
+--- The same of the arguments (blocking = true, timeout) at 'number'.
 function Monitor.blocking(blocking, timeout, number, name)
   if blocking ~= nil and type(blocking) ~= "boolean" then
     Monitor.bad(number, name, "boolean expected, got " .. type(blocking))
   end
-  if timeout == -1 then timeout = nil end
   if blocking == false then
     if timeout ~= nil then
       Monitor.bad(number + 1, name, "cannot specify a timeout for a non-blocking call")

@@ -3,6 +3,7 @@
 ---
 --- A proxy is an empty table, so that its keys can be those of the referent; what
 --- is known of it is kept beside it.
+local arguments = require("tidelock._arguments")
 local Client = require("tidelock.multiprocessing.managers.client")
 local classes = require("tidelock.multiprocessing.managers.classes")
 local core = require("tidelock._managers")
@@ -253,6 +254,13 @@ classes.Queue.__index = queue_methods
 --- Until the queue is shut down and empty.
 function queue_methods.iter(proxy)
   return function()
+  if not arguments.is_callable(pred) then
+    error(("bad argument #1 to 'wait_for' (function expected, got %s)"):format(type(pred)), 2)
+  elseif timeout ~= nil and type(timeout) ~= "number" then
+    error(("bad argument #2 to 'wait_for' (number expected, got %s)"):format(type(timeout)), 2)
+  elseif timeout and not (timeout >= 0) then
+    error("bad argument #2 to 'wait_for' (timeout must be a number of seconds >= 0)", 2)
+  end
     local item, problem = proxy:get()
     if item == nil and problem then return nil end
     return item
