@@ -202,6 +202,21 @@ function TestApply:testThreadsAndProcessesCountExactly()
   local _, problems = bunch(8, function() count(d) end)
   lu.assertEquals(problems, {})
   for _, child in ipairs(children) do
+function TestTables:testThePathToWhatCannotTravelIsThatOfTheValue()
+  local co = coroutine.create(print)
+  local d, l, q = self.m:dict(), self.m:list(), self.m:Queue()
+  local function assert_path(path, f, ...)
+    local problem = assert_raises("cannot pickle a thread at ", f, ...)
+    lu.assertTrue(errors.is(problem, errors.PicklingError))
+    lu.assertEquals(problem.message:match(" at (.*)"), path)
+  end
+  assert_path("value", function() d.f = co end)
+  assert_path("value[1]", l.append, l, { co })
+  assert_path("value.z[1]", self.m.dict, self.m, { z = { co } })
+  assert_path("value.x", q.put, q, { x = co })
+  assert_path("value[2]", managers.apply, d, function() return { 1, coroutine.create(print) } end)
+end
+
     lu.assertTrue(child:join(LIMIT))
     lu.assertEquals(child.exitcode, 0)
   end

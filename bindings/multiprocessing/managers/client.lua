@@ -7,6 +7,7 @@ local core = require("tidelock._managers")
 local errors = require("tidelock.errors")
 local family = require("tidelock.multiprocessing.family")
 local processes = require("tidelock._multiprocessing")
+local text = require("tidelock.multiprocessing.managers.text")
 local threading = require("tidelock.threading")
 
 local Client = {}
@@ -35,6 +36,7 @@ local function explain_failure(problem)
       gone(problem)
     end
   end
+  if errors.is(problem, errors.PicklingError) then problem = text.without_message(problem) end
   error(problem, 0)
 end
 

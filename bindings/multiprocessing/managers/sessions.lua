@@ -3,6 +3,7 @@
 local Monitor = require("tidelock.multiprocessing.managers.monitor")
 local calls = require("tidelock.multiprocessing.managers.calls")
 local errors = require("tidelock.errors")
+local text = require("tidelock.multiprocessing.managers.text")
 local threading = require("tidelock.threading")
 
 local sessions = {}
@@ -54,7 +55,7 @@ local function send(session, reply)
   if not errors.is(problem, errors.PicklingError) then return false end
   if session.undo then session.undo() end
   session.undo = nil
-  local value = problem
+  local value = text.without_message(problem)
   if reply[1] == false then
     value = errors.new(sessions.RemoteError, tostring(reply[3]))
   end
