@@ -393,6 +393,25 @@ function Counter:fail() error(errors.new(errors.TimeoutError, "as it is")) end -
 function Counter:child() return new_counter(self.n * 2) end
 function Counter:each()
   local i = 0
+function TestReferences:testDamagedBytes()
+  local d = self.m:dict()
+  local bytes = pickle.dumps(d)
+  for i = 1, #bytes do
+    for _, byte in ipairs({ 0, 1, 127, 255, bytes:byte(i) ~ 1 }) do
+      local ok, problem = pcall(pickle.loads,
+        bytes:sub(1, i - 1) .. string.char(byte) .. bytes:sub(i + 1))
+      lu.assertTrue(ok or errors.is(problem, errors.UnpicklingError), problem)
+    end
+  end
+end
+
+function TestReferences:testAProxyOfAClassThatThereIsNot()
+  local head, tail = pickle.dumps(self.m:dict()):match("^(.*)Dict(.-)$")
+  local ok, problem = pcall(pickle.loads, head .. "Dixt" .. tail)
+  lu.assertFalse(ok)
+  lu.assertTrue(errors.is(problem, errors.UnpicklingError), problem)
+end
+
   return function()
     i = i + 1
     if i <= self.n then return i end

@@ -29,6 +29,10 @@
 --- object stays as long as there is a proxy in any process or on its way; what a
 --- process has goes when that ends or is killed, and what it sent and nobody has used
 --- a minute later. Proxies of one object are equal; tostring shows the object.
+--- The bytes of a proxy say where its server is: who uses it connects there, and
+--- proves that it has the authkey of its own process. So bytes from a stranger are not
+--- to be loaded where proxies are known, though `pickle.loads` itself connects to
+--- nobody; damaged ones raise UnpicklingError.
 ---
 --- Locks and the like are those of threading, Queue and JoinableQueue are
 --- queue.Queue's. A lock whose holder's process has died raises `OwnerDied` once, to

@@ -92,7 +92,35 @@ function proxies.reduce(proxy)
     given
 end
 
-function proxies.restore(name, address, id, typeid, class, exposed, number, given)
+local function is_address(address)
+  if type(address) == "string" then return address ~= "" end
+  return type(address) == "table" and type(rawget(address, 1)) == "string"
+    and math.type(rawget(address, 2)) == "integer"
+end
+
+--- What an Object has is named, and others have what their class has.
+local function is_exposed(exposed, class)
+  local is_custom = class == "Object" or class == "Iterator"
+  if type(exposed) ~= "table" then return exposed == nil and not is_custom end
+  for name, kind in next, exposed do
+    if type(name) ~= "string" or kind ~= true and kind ~= "field" then return false end
+  end
+  return is_custom
+end
+
+--- Whether these are such as reduce gives.
+local function are_whole(name, address, id, typeid, class, exposed, number, given)
+  return type(name) == "string" and is_address(address) and math.type(id) == "integer"
+    and type(typeid) == "string" and class ~= "Given" and rawget(classes, class) ~= nil
+    and is_exposed(exposed, class) and math.type(number) == "integer"
+    and type(given) == "boolean"
+end
+
+function proxies.restore(...)
+  if not are_whole(...) then
+    error(errors.new(errors.UnpicklingError, "the bytes of a manager's proxy are damaged"), 0)
+  end
+  local name, address, id, typeid, class, exposed, number, given = ...
   local link = links[name]
   if link then
     link:restore(id, number, given)
@@ -226,6 +254,13 @@ for _, name in ipairs({ "Lock", "Semaphore", "Condition" }) do classes[name].__c
 
 --- The predicate is the caller's, so it is called here.
 function classes.Condition.__index.wait_for(proxy, pred, timeout)
+  if not arguments.is_callable(pred) then
+    error(("bad argument #1 to 'wait_for' (function expected, got %s)"):format(type(pred)), 2)
+  elseif timeout ~= nil and type(timeout) ~= "number" then
+    error(("bad argument #2 to 'wait_for' (number expected, got %s)"):format(type(timeout)), 2)
+  elseif timeout and not (timeout >= 0) then
+    error("bad argument #2 to 'wait_for' (timeout must be a number of seconds >= 0)", 2)
+  end
   local deadline = timeout and time.monotonic() + timeout
   local value = pred()
   while not value do
@@ -254,13 +289,6 @@ classes.Queue.__index = queue_methods
 --- Until the queue is shut down and empty.
 function queue_methods.iter(proxy)
   return function()
-  if not arguments.is_callable(pred) then
-    error(("bad argument #1 to 'wait_for' (function expected, got %s)"):format(type(pred)), 2)
-  elseif timeout ~= nil and type(timeout) ~= "number" then
-    error(("bad argument #2 to 'wait_for' (number expected, got %s)"):format(type(timeout)), 2)
-  elseif timeout and not (timeout >= 0) then
-    error("bad argument #2 to 'wait_for' (timeout must be a number of seconds >= 0)", 2)
-  end
     local item, problem = proxy:get()
     if item == nil and problem then return nil end
     return item
