@@ -11,6 +11,7 @@ local time = require("time")
 local bunch = require("support.bunch")
 local children = require("support.children")
 local eventually = require("support.eventually")
+local program = require("support.program")
 
 local LIMIT = 60 -- seconds, for what should take a moment
 
@@ -170,6 +171,39 @@ function TestLife:testAKilledServer()
   local d, q, lock, path = m:dict(), m:Queue(), m:Lock(), m.address
   local waiting = { (aside(q.get, q)), (aside(function()
     lock:acquire()
+-- 117
+function TestLife:testAServerThatDoesNotEndIsKilled()
+  local m = managers.SyncManager { shutdown_timeout = 0.05 }:start()
+  local server = only_server()
+  os.execute("kill -STOP " .. server.pid)
+  m:shutdown()
+  lu.assertEquals(server.exitcode, -9)
+  lu.assertFalse(exists(m.address))
+end
+
+function TestLife:testDaemonsInCallsEndSilentlyWithTheProgram()
+  local out, err, code = program.eval([[
+    local mp, threading = require "multiprocessing", require "threading"
+    m = mp.Manager()
+    local q, e, lock, c = m:Queue(), m:Event(), m:Lock(), m:Condition()
+    local begun = m:Semaphore(0)
+    lock:acquire()
+    local function daemon(f)
+      threading.Thread { target = function() begun:release() f() end, daemon = true }:start()
+    end
+    daemon(function() q:get() end)
+    daemon(function() e:wait() end)
+    daemon(function() lock:acquire() end)
+    daemon(function() c:with(c.wait, c) end)
+    daemon(function() while true do q:qsize() end end)
+    daemon(function() while true do local _ <close> = c:guard() end end)
+    for _ = 1, 6 do begun:acquire() end
+    print("end")
+  ]], { timeout = LIMIT })
+  lu.assertEquals(out .. err, "end\n")
+  lu.assertEquals(code, 0)
+end
+
     lock:acquire()
   end)) }
   eventually(function() return lock:locked() end)

@@ -96,10 +96,7 @@ function Life:finish()
   self.finished = true
   family.not_at_end(self)
   local process, client = self.process, self.weak.client
-  if client then
-    pcall(client.call, client, 0, "shutdown")
-    client:close()
-  end
+  if client then client:shutdown() end
   if process:join(self.timeout) then
     if process.exitcode ~= 0 then remove_files(self) end
     return
@@ -110,7 +107,10 @@ function Life:finish()
   remove_files(self)
 end
 
-function Life:at_end() self:finish() end
+function Life:at_end()
+  if self:is_mine() then Client.expect_end() end
+  self:finish()
+end
 
 -- --- Managers -----------------------------------------------------------------
 

@@ -74,7 +74,9 @@ function managers.apply(proxy, f, ...) end
 ---@field address? multiprocessing.connection.Address usually a path of its own
 ---@field authkey? string usually the current process's
 ---@field ctx? tidelock.multiprocessing a context, by which the server is started
----@field shutdown_timeout? number seconds for its end, before it is killed; usually 1
+--- Seconds for its end when it is asked to, and as many again after SIGTERM, before it
+--- is killed; usually 1.
+---@field shutdown_timeout? number
 
 --- A manager without any types but those that are registered. To be closed by shutdown
 --- or a `<close>` variable; the server ends as well when the process that has started
@@ -137,8 +139,8 @@ function BaseManager:connect() end
 ---@nodiscard
 function BaseManager:get_server() end
 
---- Ends the server, in order if it does so in time, and frees all that it had. Twice is
---- fine. Only for the process that has started it.
+--- Ends the server, in order if it does so in time (see shutdown_timeout), and frees all
+--- that it had. Twice is fine. Only for the process that has started it.
 ---@async
 function BaseManager:shutdown() end
 

@@ -146,11 +146,6 @@ function requests:info()
   return self.objects:count()
 end
 
-function requests:shutdown()
-  self.stopped = true
-  self.wake:set()
-end
-
 -- --- Proxies in the server ----------------------------------------------------
 
 -- In the server itself proxies lead straight to their objects.
