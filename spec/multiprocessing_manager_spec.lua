@@ -159,6 +159,21 @@ function TestTables:testValueAndArrayHaveTypes()
 end
 
 -- 115
+function TestTables:testTheTypesOfValuesAreThoseWithoutAManager()
+  for _, code in ipairs({ "b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "f", "d", "?", "c",
+    "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float", "double",
+    "bool", "char" }) do
+    lu.assertEquals(self.m:Value(code).value, mp.Value(code).value, code)
+    lu.assertEquals(self.m:Array(code, 2)[2], mp.Array(code, 2)[2], code)
+  end
+  local c = self.m:Value("c", "x")
+  c.value = "y"
+  lu.assertEquals(c.value, "y")
+  assert_raises("cannot be", function() c.value = "yy" end)
+  assert_raises("cannot be", function() c.value = 5 end)
+  lu.assertEquals(managers.call(self.m:Array("char", "abc"), "copy"), { "a", "b", "c" })
+end
+
 function TestTables:testAProxyInAProxyIsLive()
   local d, inner, l = self.m:dict(), self.m:dict(), self.m:list()
   d.inner, d.plain = inner, { b = 1 }

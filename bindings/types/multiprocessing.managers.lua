@@ -177,15 +177,16 @@ function SyncManager:list(t) end
 ---@return table
 function SyncManager:Namespace(t) end
 
---- A number or boolean of a type of mp.Value, in the field `value`; without a lock.
+--- A number, boolean or character of a type of mp.Value, in the field `value`; without
+--- a lock.
 ---@param type string
----@param value? number|boolean
----@return {value: number|boolean}
+---@param value? number|boolean|string
+---@return {value: number|boolean|string}
 function SyncManager:Value(type, value) end
 
---- Numbers or booleans of a type of mp.Array; without a lock.
+--- Numbers, booleans or characters of a type of mp.Array; without a lock.
 ---@param type string
----@param size_or_table integer|any[]
+---@param size_or_table integer|any[]|string
 ---@return any[]
 function SyncManager:Array(type, size_or_table) end
 
