@@ -155,6 +155,13 @@ function TestLife:testMisuse()
   refused("unknown option 'no'", managers.SyncManager, { no = 1 })
   refused("authkey: string expected, got number", managers.SyncManager, { authkey = 1 })
   refused("shutdown_timeout", managers.SyncManager, { shutdown_timeout = -1 })
+  refused("#2 to 'SyncManager' (authkey: string", managers.SyncManager, "x", 1)
+  refused("#2 to 'SyncManager' (no value", managers.SyncManager, { address = "x" }, "key")
+  refused("address: a path or {host, port} expected", managers.SyncManager, 5)
+  refused("bad argument #1 to 'BaseManager'", managers.BaseManager, { no = 1 })
+  refused("manager_life_spec.lua:", function() return (managers.SyncManager { no = 1 }) end)
+  refused("bad argument #1 to 'Manager' (no value expected, got number)", mp.Manager, 5)
+  refused("bad argument #1 to 'Manager'", mp.get_context("fork").Manager, { no = 1 })
   local m = managers.SyncManager()
   refused("cannot use a manager that is initial", m.dict, m)
   refused("cannot connect a manager without an address", m.connect, m)
@@ -164,13 +171,6 @@ function TestLife:testMisuse()
   refused("table expected, got number", m.subclass, m, 1)
 end
 
--- --- A server that dies -------------------------------------------------------------
-
-function TestLife:testAKilledServer()
-  local m = mp.Manager()
-  local d, q, lock, path = m:dict(), m:Queue(), m:Lock(), m.address
-  local waiting = { (aside(q.get, q)), (aside(function()
-    lock:acquire()
 -- 117
 function TestLife:testAServerThatDoesNotEndIsKilled()
   local m = managers.SyncManager { shutdown_timeout = 0.05 }:start()
@@ -204,6 +204,13 @@ function TestLife:testDaemonsInCallsEndSilentlyWithTheProgram()
   lu.assertEquals(code, 0)
 end
 
+-- --- A server that dies -------------------------------------------------------------
+
+function TestLife:testAKilledServer()
+  local m = mp.Manager()
+  local d, q, lock, path = m:dict(), m:Queue(), m:Lock(), m.address
+  local waiting = { (aside(q.get, q)), (aside(function()
+    lock:acquire()
     lock:acquire()
   end)) }
   eventually(function() return lock:locked() end)

@@ -202,21 +202,6 @@ function TestTables:testTextAndEquality()
   lu.assertFalse(d == other)
 end
 
--- --- apply --------------------------------------------------------------------
-
-local TestApply = with_manager({})
-
--- 118
-function TestApply:testThreadsAndProcessesCountExactly()
-  local d = self.m:dict({ n = 0 })
-  local function count(proxy)
-    for _ = 1, 50 do managers.apply(proxy, function(t) t.n = t.n + 1 end) end
-  end
-  local children = {}
-  for i = 1, 3 do children[i] = mp.Process(count, d):start() end
-  local _, problems = bunch(8, function() count(d) end)
-  lu.assertEquals(problems, {})
-  for _, child in ipairs(children) do
 function TestTables:testThePathToWhatCannotTravelIsThatOfTheValue()
   local co = coroutine.create(print)
   local d, l, q = self.m:dict(), self.m:list(), self.m:Queue()
@@ -232,6 +217,21 @@ function TestTables:testThePathToWhatCannotTravelIsThatOfTheValue()
   assert_path("value[2]", managers.apply, d, function() return { 1, coroutine.create(print) } end)
 end
 
+-- --- apply --------------------------------------------------------------------
+
+local TestApply = with_manager({})
+
+-- 118
+function TestApply:testThreadsAndProcessesCountExactly()
+  local d = self.m:dict({ n = 0 })
+  local function count(proxy)
+    for _ = 1, 50 do managers.apply(proxy, function(t) t.n = t.n + 1 end) end
+  end
+  local children = {}
+  for i = 1, 3 do children[i] = mp.Process(count, d):start() end
+  local _, problems = bunch(8, function() count(d) end)
+  lu.assertEquals(problems, {})
+  for _, child in ipairs(children) do
     lu.assertTrue(child:join(LIMIT))
     lu.assertEquals(child.exitcode, 0)
   end
@@ -393,21 +393,6 @@ function TestReferences:testThroughQueuesAndConnections()
   lu.assertTrue(q:get() == q)
 end
 
--- --- Custom types -------------------------------------------------------------
-
-local TestCustom = with_manager({})
-
-local Counter = { __name = "Counter" }
-Counter.__index = Counter
-local function new_counter(n) return setmetatable({ n = n or 0, label = "c" }, Counter) end
-function Counter:add(k)
-  self.n = self.n + (k or 1)
-  return self.n
-end
-function Counter:fail() error(errors.new(errors.TimeoutError, "as it is")) end -- luacheck: no self
-function Counter:child() return new_counter(self.n * 2) end
-function Counter:each()
-  local i = 0
 function TestReferences:testDamagedBytes()
   local d = self.m:dict()
   local bytes = pickle.dumps(d)
@@ -427,6 +412,21 @@ function TestReferences:testAProxyOfAClassThatThereIsNot()
   lu.assertTrue(errors.is(problem, errors.UnpicklingError), problem)
 end
 
+-- --- Custom types -------------------------------------------------------------
+
+local TestCustom = with_manager({})
+
+local Counter = { __name = "Counter" }
+Counter.__index = Counter
+local function new_counter(n) return setmetatable({ n = n or 0, label = "c" }, Counter) end
+function Counter:add(k)
+  self.n = self.n + (k or 1)
+  return self.n
+end
+function Counter:fail() error(errors.new(errors.TimeoutError, "as it is")) end -- luacheck: no self
+function Counter:child() return new_counter(self.n * 2) end
+function Counter:each()
+  local i = 0
   return function()
     i = i + 1
     if i <= self.n then return i end
@@ -501,7 +501,27 @@ function TestCustom:testBadRegistrations()
   refused("bad argument #3 to 'register' (unknown option 'no')", "x", print, { no = 1 })
   refused("exposed: table expected, got string", "x", print, { exposed = "a" })
   refused("there is no type 'none'", "x", print, { proxytype = "none" })
-  assert_raises("bad argument #1 to 'dict' (table expected, got number)", self.m.dict, self.m, 1)
+  refused("create_method: boolean expected, got number", "x", print, { create_method = 1 })
+  lu.assertStrContains(assert_raises("bad argument #1 to 'register'",
+    function() self.m:register(5) end), "manager_spec.lua:")
+end
+
+function TestCustom:testATypeWithoutACreator()
+  self.m:register("Counter", nil, { create_method = false })
+  lu.assertNil(self.m.Counter)
+  lu.assertNil(self.m.AsyncResult)
+end
+
+function TestCustom:testNoArgumentIsOverlooked()
+  local function refused(text, name, ...) assert_raises(text, self.m[name], self.m, ...) end
+  refused("bad argument #1 to 'dict' (table expected, got number)", "dict", 1)
+  refused("bad argument #2 to 'dict' (no value expected, got number)", "dict", {}, 1)
+  refused("bad argument #2 to 'Queue' (no value expected, got number)", "Queue", 1, 2)
+  refused("bad argument #1 to 'Queue' (unknown option 'foo')", "Queue", { foo = 1 })
+  refused("bad argument #1 to 'Barrier' (unknown option 'foo')", "Barrier", { foo = 1 })
+  refused("bad argument #1 to 'Lock' (no value expected, got number)", "Lock", 1)
+  refused("bad argument #3 to 'Value' (no value expected, got boolean)", "Value", "i", 1, true)
+  lu.assertEquals(self.m:Queue(nil, nil):qsize(), 0)
 end
 
 return { TestTables = TestTables, TestApply = TestApply, TestReferences = TestReferences,

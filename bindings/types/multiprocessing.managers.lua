@@ -36,9 +36,11 @@
 ---
 --- Locks and the like are those of threading, Queue and JoinableQueue are
 --- queue.Queue's. A lock whose holder's process has died raises `OwnerDied` once, to
---- the next one that acquires it, who then has it; its permits of semaphores return; a
---- barrier at which it waited breaks; as of locks between processes. An RLock belongs
---- to a thread of a process.
+--- the next one that acquires it, who then has it (guard and with have released it
+--- again); its permits of semaphores return; a barrier at which it waited breaks; as of
+--- locks between processes. A thread that is cancelled leaves a barrier, and has a
+--- condition's lock again before that is raised. A release is not interrupted. An RLock
+--- belongs to a thread of a process.
 ---
 --- Errors in the server are raised in the caller as they are, errors with a
 --- `traceback` of the server, or as `RemoteError` if they cannot travel. When the
@@ -99,6 +101,8 @@ function managers.BaseManager(address, authkey) end
 function BaseManager:subclass(body) end
 
 ---@class multiprocessing.managers.RegisterOptions
+--- False: managers have no method of that name, and the type is only for results.
+---@field create_method? boolean
 --- The names of the methods, and of the fields that can be read; usually all
 --- methods that do not begin with "_". "__call" lets the proxy be called.
 ---@field exposed? string[]
@@ -196,12 +200,15 @@ function SyncManager:Lock() end
 ---@return threading.RLock
 function SyncManager:RLock() end
 
+---@class multiprocessing.managers.Semaphore: threading.Semaphore
+---@field get_value fun(self): integer how many permits there are
+
 ---@param n? integer
----@return threading.Semaphore
+---@return multiprocessing.managers.Semaphore
 function SyncManager:Semaphore(n) end
 
 ---@param n? integer
----@return threading.Semaphore
+---@return multiprocessing.managers.Semaphore
 function SyncManager:BoundedSemaphore(n) end
 
 --- A condition over the lock of a proxy. Its wait_for calls the predicate here.
@@ -228,7 +235,7 @@ function SyncManager:Queue(maxsize) end
 function SyncManager:JoinableQueue(maxsize) end
 
 --- An mp.Pool whose workers are children of the server: what the asynchronous calls
---- return are proxies as well.
+--- return are proxies as well, with get, ready, successful and wait.
 ---@param processes? integer|table
 ---@return table
 function SyncManager:Pool(processes) end

@@ -101,10 +101,9 @@ local barrier = { methods = {
   __index = function(self, _, key) return FIELDS[key](self) end,
 } }
 
-function barrier.create(_, parties, action, timeout)
-  if type(parties) == "table" then
-    parties, action, timeout = parties.parties, parties.action, parties.timeout
-  end
+function barrier.create(_, ...)
+  local names = { "parties", "action", "timeout" }
+  local parties, action, timeout = Monitor.options("Barrier", names, ...)
   parties = Monitor.count(parties, 1, "Barrier", nil, 1)
   Monitor.deadline(timeout, 3, "Barrier")
   if action ~= nil and type(action) ~= "function" then

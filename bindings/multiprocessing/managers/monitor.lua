@@ -120,6 +120,17 @@ function Monitor.bad(number, name, message)
   error(("bad argument #%d to '%s' (%s)"):format(number, name, message), 0)
 end
 
+--- The arguments, or the fields of the one table of options, by these names.
+function Monitor.options(name, names, given, ...)
+  if type(given) ~= "table" then return given, ... end
+  local values, known = {}, {}
+  for i, field in ipairs(names) do values[i], known[field] = given[field], true end
+  for key in pairs(given) do
+    if not known[key] then Monitor.bad(1, name, ("unknown option '%s'"):format(tostring(key))) end
+  end
+  return table.unpack(values, 1, #names)
+end
+
 --- When the timeout, argument 'number' of 'name', is over.
 function Monitor.deadline(timeout, number, name)
   if timeout == nil or timeout == math.huge then return nil end
