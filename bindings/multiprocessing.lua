@@ -18,8 +18,8 @@ local sharedctypes = require("tidelock.multiprocessing.sharedctypes")
 local synchronize = require("tidelock._synchronize")
 
 require("tidelock.multiprocessing.managers.classes") -- for proxies that come
-local function new_manager(ctx)
-  return require("tidelock.multiprocessing.managers")._start(ctx)
+local function new_manager(...)
+  return require("tidelock.multiprocessing.managers")._start(...)
 end
 
 context.offer("Manager", new_manager)
@@ -31,7 +31,7 @@ local multiprocessing = {
   ThreadPool = pool.ThreadPool,
   TimeoutError = errors.TimeoutError,
   WorkerLost = errors.WorkerLost,
-  Manager = function() return new_manager(context.get_context()) end,
+  Manager = function(...) return new_manager(context.get_context(), ...) end,
   Pipe = connection.Pipe,
   Pool = function(...) return pool.Pool(context.get_context(), ...) end,
   Process = process.Process,

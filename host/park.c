@@ -98,7 +98,8 @@ int tl_wake(tl_waitq *q, int n) {
 
 /* When a killed thread's __close waits, its time bounds the wait. */
 static TL_GIL int64_t limit_of(tl_thread *t, int64_t deadline) {
-  if (t->kill_phase == TL_KILL_CLOSING && t->kill_deadline < deadline)
+  if (t->kill_phase == TL_KILL_CLOSING && !t->shielded &&
+      t->kill_deadline < deadline)
     return t->kill_deadline;
   return deadline;
 }
@@ -263,7 +264,8 @@ int tl_wait_fd(lua_State *L, int fd, short events, int64_t deadline,
 /* Something is pending, and tl_check does it now. In the __close of a killed
  * thread it does not. */
 static TL_GIL bool is_due(lua_State *L, tl_thread *t, unsigned pending) {
-  return pending != 0 && ((pending & TL_PEND_CALLS) || tl_would_raise(L, t));
+  if (pending == 0 || t->shielded) return false;
+  return (pending & TL_PEND_CALLS) || tl_would_raise(L, t);
 }
 
 /* Interrupts need not wake the private word: each also sends its thread, which

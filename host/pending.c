@@ -13,7 +13,7 @@
 
 bool tl_would_raise(lua_State *L, tl_thread *t) {
   unsigned p = atomic_load(&t->pending);
-  if (tl_in_finalizer(L)) return false;
+  if (t->shielded || tl_in_finalizer(L)) return false;
   if (p & TL_PEND_KILL)
     return t->kill_phase != TL_KILL_CLOSING || os_now() >= t->kill_deadline;
   return p & (TL_PEND_CANCEL | TL_PEND_INTERRUPT);
@@ -95,7 +95,7 @@ static TL_GIL void raise_cancel(lua_State *L, tl_thread *t) {
 void tl_check(lua_State *L) {
   tl_thread *t = tl_self();
   unsigned p = atomic_load(&t->pending);
-  if (!p || tl_in_finalizer(L)) return;
+  if (!p || t->shielded || tl_in_finalizer(L)) return;
   if (p & TL_PEND_CALLS) run_calls(L, t);
   if (!tl_would_raise(L, t)) return;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
@@ -111,6 +111,11 @@ void tl_check(lua_State *L) {
     lua_error(L);
   }
   raise_cancel(L, t);
+}
+
+void tl_unshield(tl_thread *t, bool was) {
+  t->shielded = was;
+  if (tl_is_pending(t)) tl_preempt_arm(t);
 }
 
 /* --- requests ------------------------------------------------------------- */

@@ -8,7 +8,8 @@
 /* Something is to be run or raised. Relaxed: seen late it is seen at the next
  * look, and those that raise look again. */
 static inline bool tl_is_pending(tl_thread *t) {
-  return atomic_load_explicit(&t->pending, memory_order_relaxed) != 0;
+  return atomic_load_explicit(&t->pending, memory_order_relaxed) != 0 &&
+         !t->shielded;
 }
 
 /* Runs what is pending for the calling thread; raises a cancel, a kill or an
@@ -24,6 +25,17 @@ bool tl_would_raise(lua_State *L, tl_thread *t) TL_GIL;
 static inline void tl_defer_raise(tl_thread *t) {
   t->defer_raise = true;
 }
+
+/* Until tl_unshield nothing is raised in the calling thread and no pending call
+ * is run in it, neither in Lua code nor in a wait: for what must come to its
+ * end, as the release of a lock that a server has. Between them is a protected
+ * call. Returns what tl_unshield is to be given. */
+static inline bool tl_shield(tl_thread *t) {
+  bool was = t->shielded;
+  t->shielded = true;
+  return was;
+}
+void tl_unshield(tl_thread *t, bool was) TL_GIL;
 
 /* Calls fn(L) on the main thread at a safe point. From any thread or a signal
  * handler; calls of one fn that have not run yet are one. There may be

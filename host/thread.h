@@ -40,6 +40,7 @@ struct tl_thread {
   bool daemon;            /* GIL */
   bool defer_raise;       /* owner: a value is about to be marked for
                              closing, so no raise at the next instruction */
+  bool shielded;          /* owner: see tl_shield */
   atomic_int refs;        /* the handle's, the running thread's */
   lua_Integer ident;      /* GIL: 0 before start, never used again */
   char *name;             /* GIL: malloc'd, for reports */

@@ -11,6 +11,7 @@ local time = require("time")
 local bunch = require("support.bunch")
 local children = require("support.children")
 local eventually = require("support.eventually")
+local program = require("support.program")
 
 local LIMIT = 60 -- seconds, for what should take a moment
 
@@ -154,6 +155,13 @@ function TestLife:testMisuse()
   refused("unknown option 'no'", managers.SyncManager, { no = 1 })
   refused("authkey: string expected, got number", managers.SyncManager, { authkey = 1 })
   refused("shutdown_timeout", managers.SyncManager, { shutdown_timeout = -1 })
+  refused("#2 to 'SyncManager' (authkey: string", managers.SyncManager, "x", 1)
+  refused("#2 to 'SyncManager' (no value", managers.SyncManager, { address = "x" }, "key")
+  refused("address: a path or {host, port} expected", managers.SyncManager, 5)
+  refused("bad argument #1 to 'BaseManager'", managers.BaseManager, { no = 1 })
+  refused("manager_life_spec.lua:", function() return (managers.SyncManager { no = 1 }) end)
+  refused("bad argument #1 to 'Manager' (no value expected, got number)", mp.Manager, 5)
+  refused("bad argument #1 to 'Manager'", mp.get_context("fork").Manager, { no = 1 })
   local m = managers.SyncManager()
   refused("cannot use a manager that is initial", m.dict, m)
   refused("cannot connect a manager without an address", m.connect, m)
@@ -161,6 +169,39 @@ function TestLife:testMisuse()
   refused("function expected, got number", m.start, m, 1)
   refused("table of arguments expected", m.start, m, print, 1)
   refused("table expected, got number", m.subclass, m, 1)
+end
+
+-- 117
+function TestLife:testAServerThatDoesNotEndIsKilled()
+  local m = managers.SyncManager { shutdown_timeout = 0.05 }:start()
+  local server = only_server()
+  os.execute("kill -STOP " .. server.pid)
+  m:shutdown()
+  lu.assertEquals(server.exitcode, -9)
+  lu.assertFalse(exists(m.address))
+end
+
+function TestLife:testDaemonsInCallsEndSilentlyWithTheProgram()
+  local out, err, code = program.eval([[
+    local mp, threading = require "multiprocessing", require "threading"
+    m = mp.Manager()
+    local q, e, lock, c = m:Queue(), m:Event(), m:Lock(), m:Condition()
+    local begun = m:Semaphore(0)
+    lock:acquire()
+    local function daemon(f)
+      threading.Thread { target = function() begun:release() f() end, daemon = true }:start()
+    end
+    daemon(function() q:get() end)
+    daemon(function() e:wait() end)
+    daemon(function() lock:acquire() end)
+    daemon(function() c:with(c.wait, c) end)
+    daemon(function() while true do q:qsize() end end)
+    daemon(function() while true do local _ <close> = c:guard() end end)
+    for _ = 1, 6 do begun:acquire() end
+    print("end")
+  ]], { timeout = LIMIT })
+  lu.assertEquals(out .. err, "end\n")
+  lu.assertEquals(code, 0)
 end
 
 -- --- A server that dies -------------------------------------------------------------

@@ -9,6 +9,8 @@ local threading = require("threading")
 local time = require("time")
 local bunch = require("support.bunch")
 local eventually = require("support.eventually")
+local program = require("support.program")
+local with_manager = require("support.with_manager")
 
 local LIMIT = 60 -- seconds, for what should take a moment
 local SOON = 0.05 -- seconds, for what is not to come
@@ -41,13 +43,21 @@ local function killed_in(f, ...)
   end
 end
 
-local function with_manager(class)
-  function class:setUp() self.m = mp.Manager() end
-  function class:tearDown()
-    self.m:shutdown()
-    self.m = nil
-  end
-  return class
+--- A child that holds the lock: a call kills it.
+local function held_in_a_child(lock)
+  return killed_in(function(tell)
+    lock:acquire()
+    tell()
+  end)
+end
+
+--- What acquire gives to one that waits when the holder is killed.
+local function acquired_from_the_dead(lock)
+  local kill = held_in_a_child(lock)
+  lu.assertFalse(lock:acquire(false))
+  local result = aside(lock.acquire, lock)
+  kill()
+  return result()
 end
 
 -- --- Lock and RLock -------------------------------------------------------------
@@ -116,18 +126,59 @@ end
 function TestLocks:testTheDeathOfAHolderIsTold()
   for _, name in ipairs({ "Lock", "RLock" }) do
     local lock = self.m[name](self.m)
-    local kill = killed_in(function(tell)
-      lock:acquire()
-      tell()
-    end)
-    lu.assertFalse(lock:acquire(false))
-    local result = aside(lock.acquire, lock)
-    kill()
-    local ok, problem = result()
+    local ok, problem = acquired_from_the_dead(lock)
     lu.assertFalse(ok)
     lu.assertTrue(errors.is(problem, errors.OwnerDied))
     lu.assertTrue(lock:locked()) -- by who was told
   end
+end
+
+-- 108
+function TestLocks:testAScopeOfADeadHoldersLockIsFreeAgain()
+  for _, name in ipairs({ "Lock", "RLock", "Condition" }) do
+    local lock = self.m[name](self.m)
+    for _, take in ipairs({ "guard", "with" }) do
+      held_in_a_child(lock)()
+      local ok, problem = pcall(lock[take], lock, function() error("it was called") end)
+      lu.assertFalse(ok)
+      lu.assertTrue(errors.is(problem, errors.OwnerDied), name)
+      lu.assertFalse(lock:locked())
+      lu.assertTrue(lock:acquire()) -- and told once
+      lock:release()
+    end
+  end
+end
+
+local INTERRUPTIONS = { "cancel", "kill" }
+
+--- Interrupts threads that call f over and over, so that it falls everywhere;
+--- is_free() then says that nothing is held any more.
+local function interrupt_all_over(f, is_free)
+  for i = 1, 60 do
+    local rounds = 0
+    local victim = threading.Thread(function()
+      while true do
+        f()
+        rounds = rounds + 1
+      end
+    end):start()
+    eventually(function() return rounds > i % 4 end)
+    victim[INTERRUPTIONS[i % 2 + 1]](victim)
+    lu.assertTrue(victim:join(LIMIT))
+    lu.assertTrue(is_free(), i)
+  end
+end
+
+function TestLocks:testInterruptedScopesLeaveNothingHeld()
+  for _, name in ipairs({ "Lock", "RLock", "Condition" }) do
+    local lock = self.m[name](self.m)
+    local function is_free() return not lock:locked() end
+    interrupt_all_over(function() local _ <close> = lock:guard() end, is_free)
+    interrupt_all_over(function() lock:with(function() end) end, is_free)
+  end
+  local s = self.m:Semaphore(1)
+  local function is_whole() return s:get_value() == 1 end
+  interrupt_all_over(function() local _ <close> = s:guard() end, is_whole)
 end
 
 function TestLocks:testACancelledCallTakesNoLock()
@@ -172,14 +223,7 @@ function TestLocks:testSemaphores()
   raises("too many times", b.release, b)
   raises("bad argument #1 to 'release'", s.release, s, 0)
   raises("bad argument #1 to 'Semaphore'", self.m.Semaphore, self.m, -1)
-  local kill = killed_in(function(tell)
-    b:acquire()
-    tell()
-  end)
-  lu.assertFalse(b:acquire(false))
-  local result = aside(b.acquire, b)
-  kill()
-  lu.assertEquals({ result() }, { true, true })
+  lu.assertEquals({ acquired_from_the_dead(b) }, { true, true })
 end
 
 -- 107
@@ -212,6 +256,91 @@ function TestLocks:testACondition()
   lu.assertTrue(lock:locked())
   over:release()
   raises("a proxy of a Lock", self.m.Condition, self.m, 5)
+end
+
+--- A thread in c:wait(), whose lock it holds 'depth' times; what ended the wait, and
+--- how deep the lock was held then.
+local function waiting_in(c, depth)
+  local about = threading.Event()
+  local result, thread = aside(function()
+    for _ = 1, depth do c:acquire() end
+    about:set()
+    local _, problem = pcall(c.wait, c)
+    local held = 0
+    while pcall(c.release, c) do held = held + 1 end
+    return problem, held
+  end)
+  lu.assertTrue(about:wait(LIMIT))
+  return thread, function()
+    local _, problem, held = result()
+    return problem, held
+  end
+end
+
+function TestLocks:testAnInterruptedWaitHasTheLockBackFirst()
+  for _, case in ipairs({ { self.m:Lock(), 1 }, { self.m:RLock(), 3 } }) do
+    local lock, depth = table.unpack(case)
+    local c = self.m:Condition(lock)
+    local thread, result = waiting_in(c, depth)
+    lu.assertTrue(lock:acquire(true, LIMIT)) -- it waits
+    thread:cancel()
+    lu.assertFalse(thread:join(SOON))
+    lu.assertTrue(lock:locked()) -- by who took it
+    lock:release()
+    local problem, held = result()
+    lu.assertTrue(errors.is(problem, errors.Cancelled), tostring(problem))
+    lu.assertEquals(held, depth)
+    lu.assertFalse(lock:locked())
+  end
+end
+
+function TestLocks:testACancelledWaitInAScopeIsToldAsThat()
+  local c = self.m:Condition()
+  local about = threading.Event()
+  local result, thread = aside(c.with, c, function()
+    about:set()
+    c:wait()
+  end)
+  lu.assertTrue(about:wait(LIMIT))
+  c:with(function() end) -- it waits
+  thread:cancel()
+  local ok, problem = result()
+  lu.assertFalse(ok)
+  lu.assertTrue(errors.is(problem, errors.Cancelled), tostring(problem))
+  lu.assertFalse(c:locked())
+end
+
+function TestLocks:testKeyboardInterruptInAWait()
+  local out, err = program.eval([[
+    local errors, mp, threading = require "errors", require "multiprocessing", require "threading"
+    local m <close> = mp.Manager()
+    local lock = m:Lock()
+    local c = m:Condition(lock)
+    local other = threading.Thread(function()
+      about:wait()
+      lock:with(function() os.execute("kill -INT $PPID") end)
+    end)
+    about = threading.Event()
+    other:start()
+    local ok, problem = pcall(c.with, c, function() about:set() c:wait() end)
+    print(ok, errors.is(problem, errors.KeyboardInterrupt), lock:locked())
+  ]], { timeout = LIMIT })
+  lu.assertEquals(out .. err, "false\ttrue\tfalse\n")
+end
+
+--- What has come when it is cancelled, it has.
+function TestLocks:testNotifiedAndCancelledAtOnceIsNotified()
+  local lock = self.m:Lock()
+  local c = self.m:Condition(lock)
+  lock:acquire()
+  local thread = threading.Thread(c.wait, c):start() -- gives it up
+  lu.assertTrue(lock:acquire(true, LIMIT))
+  c:notify()
+  thread:cancel()
+  lu.assertFalse(thread:join(SOON))
+  lock:release()
+  lu.assertTrue(thread:result(LIMIT))
+  lu.assertTrue(lock:locked())
 end
 
 -- 107
@@ -282,6 +411,79 @@ function TestLocks:testABarrier()
   local with_action = self.m:Barrier(2, function() d.done = true end)
   bunch(2, function() return with_action:wait(LIMIT) end)
   lu.assertTrue(d.done)
+end
+
+function TestLocks:testWhoIsCancelledLeavesABarrier()
+  local b = self.m:Barrier(3)
+  local first = aside(b.wait, b)
+  eventually(function() return b.n_waiting == 1 end)
+  local result, thread = aside(b.wait, b)
+  eventually(function() return b.n_waiting == 2 end)
+  thread:cancel()
+  local _, problem = result()
+  lu.assertTrue(errors.is(problem, errors.Cancelled), tostring(problem))
+  lu.assertEquals({ b.n_waiting, b.broken }, { 1, false })
+  local second = aside(b.wait, b)
+  eventually(function() return b.n_waiting == 2 end)
+  lu.assertEquals(b:wait(LIMIT), 2)
+  lu.assertEquals({ first() }, { true, 0 })
+  lu.assertEquals({ second() }, { true, 1 })
+end
+
+-- --- Timeouts -------------------------------------------------------------------
+
+--- Calls with a timeout of every kind of object: f(timeout), and the number of it
+--- among the arguments of 'name'.
+local function timed_calls(m)
+  local lock, rlock, s, b = m:Lock(), m:RLock(), m:Semaphore(1), m:BoundedSemaphore(1)
+  local c, e, barrier = m:Condition(), m:Event(), m:Barrier(1)
+  local q, full, jq = m:Queue(), m:Queue(1), m:JoinableQueue()
+  local result = m:Pool(1):apply_async(math.abs, { 1 })
+  full:put(1)
+  e:set()
+  c:acquire()
+  return {
+    { "acquire", 2, function(t) return lock:acquire(true, t) end, -1 },
+    { "acquire", 2, function(t) return rlock:acquire(true, t) end, -1 },
+    { "acquire", 2, function(t) return c:acquire(true, t) end, -1 },
+    { "acquire", 2, function(t) return s:acquire(true, t) end },
+    { "acquire", 2, function(t) return b:acquire(true, t) end },
+    { "wait", 1, function(t) return c:wait(t) end, waits = true },
+    { "wait_for", 2, function(t) return c:wait_for(function() return true end, t) end },
+    { "wait", 1, function(t) return e:wait(t) end },
+    { "wait", 1, function(t) return barrier:wait(t) == 0 end },
+    { "Barrier", 3, function(t) return m:Barrier(1, nil, t) end },
+    { "get", 2, function(t) return q:get(true, t) end },
+    { "put", 3, function(t) return q:put(1, true, t) end },
+    { "put", 3, function(t) return full:put(1, true, t) end, waits = true },
+    { "get_many", 2, function(t) return q:get_many(1, t) end },
+    { "get", 2, function(t) return jq:get(true, t) end, waits = true },
+    { "get", 1, function(t) return result:get(t) end },
+    { "wait", 1, function(t) return result:wait(t) end },
+  }, q
+end
+
+function TestLocks:testTimeouts()
+  local calls, q = timed_calls(self.m)
+  for i, case in ipairs(calls) do
+    local name, number, f, allowed = table.unpack(case)
+    for _, timeout in ipairs({ -1, -2, -0.5, 0 / 0, -math.huge, "x", {} }) do
+      if timeout ~= allowed then
+        local what = ("bad argument #%d to '%s'"):format(number, name)
+        lu.assertStrContains(raises("bad argument", f, timeout), what, false, false, i)
+      end
+    end
+  end
+  lu.assertTrue(q:empty()) -- they did nothing
+  for i = 1, 3 do q:put(i) end
+  for _, case in ipairs(calls) do
+    if not case.waits then lu.assertTrue(case[3](math.huge) and true) end
+  end
+  lu.assertTrue(calls[2][3](-1))
+  local c = self.m:Condition()
+  local problem = raises("bad argument #1 to 'wait_for' (function expected, got number)",
+    function() return (c:wait_for(1)) end)
+  lu.assertStrContains(problem, "manager_locks_spec.lua:")
 end
 
 -- --- Queues ---------------------------------------------------------------------

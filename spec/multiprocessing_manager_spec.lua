@@ -7,6 +7,7 @@ local mp = require("multiprocessing")
 local pickle = require("pickle")
 local bunch = require("support.bunch")
 local eventually = require("support.eventually")
+local with_manager = require("support.with_manager")
 
 local LIMIT = 60 -- seconds, for what should take a moment
 
@@ -22,16 +23,6 @@ local function assert_raises(text, f, ...)
   lu.assertFalse(ok)
   lu.assertStrContains(tostring(problem), text)
   return problem
-end
-
--- A manager for all tests of a class, ended with the last one's.
-local function with_manager(class)
-  function class:setUp() self.m = mp.Manager() end
-  function class:tearDown()
-    self.m:shutdown()
-    self.m = nil
-  end
-  return class
 end
 
 -- --- Tables -------------------------------------------------------------------
@@ -168,6 +159,21 @@ function TestTables:testValueAndArrayHaveTypes()
 end
 
 -- 115
+function TestTables:testTheTypesOfValuesAreThoseWithoutAManager()
+  for _, code in ipairs({ "b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "f", "d", "?", "c",
+    "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float", "double",
+    "bool", "char" }) do
+    lu.assertEquals(self.m:Value(code).value, mp.Value(code).value, code)
+    lu.assertEquals(self.m:Array(code, 2)[2], mp.Array(code, 2)[2], code)
+  end
+  local c = self.m:Value("c", "x")
+  c.value = "y"
+  lu.assertEquals(c.value, "y")
+  assert_raises("cannot be", function() c.value = "yy" end)
+  assert_raises("cannot be", function() c.value = 5 end)
+  lu.assertEquals(managers.call(self.m:Array("char", "abc"), "copy"), { "a", "b", "c" })
+end
+
 function TestTables:testAProxyInAProxyIsLive()
   local d, inner, l = self.m:dict(), self.m:dict(), self.m:list()
   d.inner, d.plain = inner, { b = 1 }
@@ -194,6 +200,21 @@ function TestTables:testTextAndEquality()
   lu.assertFalse(rawequal(d, same))
   lu.assertTrue(d == same)
   lu.assertFalse(d == other)
+end
+
+function TestTables:testThePathToWhatCannotTravelIsThatOfTheValue()
+  local co = coroutine.create(print)
+  local d, l, q = self.m:dict(), self.m:list(), self.m:Queue()
+  local function assert_path(path, f, ...)
+    local problem = assert_raises("cannot pickle a thread at ", f, ...)
+    lu.assertTrue(errors.is(problem, errors.PicklingError))
+    lu.assertEquals(problem.message:match(" at (.*)"), path)
+  end
+  assert_path("value", function() d.f = co end)
+  assert_path("value[1]", l.append, l, { co })
+  assert_path("value.z[1]", self.m.dict, self.m, { z = { co } })
+  assert_path("value.x", q.put, q, { x = co })
+  assert_path("value[2]", managers.apply, d, function() return { 1, coroutine.create(print) } end)
 end
 
 -- --- apply --------------------------------------------------------------------
@@ -372,6 +393,25 @@ function TestReferences:testThroughQueuesAndConnections()
   lu.assertTrue(q:get() == q)
 end
 
+function TestReferences:testDamagedBytes()
+  local d = self.m:dict()
+  local bytes = pickle.dumps(d)
+  for i = 1, #bytes do
+    for _, byte in ipairs({ 0, 1, 127, 255, bytes:byte(i) ~ 1 }) do
+      local ok, problem = pcall(pickle.loads,
+        bytes:sub(1, i - 1) .. string.char(byte) .. bytes:sub(i + 1))
+      lu.assertTrue(ok or errors.is(problem, errors.UnpicklingError), problem)
+    end
+  end
+end
+
+function TestReferences:testAProxyOfAClassThatThereIsNot()
+  local head, tail = pickle.dumps(self.m:dict()):match("^(.*)Dict(.-)$")
+  local ok, problem = pcall(pickle.loads, head .. "Dixt" .. tail)
+  lu.assertFalse(ok)
+  lu.assertTrue(errors.is(problem, errors.UnpicklingError), problem)
+end
+
 -- --- Custom types -------------------------------------------------------------
 
 local TestCustom = with_manager({})
@@ -461,7 +501,27 @@ function TestCustom:testBadRegistrations()
   refused("bad argument #3 to 'register' (unknown option 'no')", "x", print, { no = 1 })
   refused("exposed: table expected, got string", "x", print, { exposed = "a" })
   refused("there is no type 'none'", "x", print, { proxytype = "none" })
-  assert_raises("bad argument #1 to 'dict' (table expected, got number)", self.m.dict, self.m, 1)
+  refused("create_method: boolean expected, got number", "x", print, { create_method = 1 })
+  lu.assertStrContains(assert_raises("bad argument #1 to 'register'",
+    function() self.m:register(5) end), "manager_spec.lua:")
+end
+
+function TestCustom:testATypeWithoutACreator()
+  self.m:register("Counter", nil, { create_method = false })
+  lu.assertNil(self.m.Counter)
+  lu.assertNil(self.m.AsyncResult)
+end
+
+function TestCustom:testNoArgumentIsOverlooked()
+  local function refused(text, name, ...) assert_raises(text, self.m[name], self.m, ...) end
+  refused("bad argument #1 to 'dict' (table expected, got number)", "dict", 1)
+  refused("bad argument #2 to 'dict' (no value expected, got number)", "dict", {}, 1)
+  refused("bad argument #2 to 'Queue' (no value expected, got number)", "Queue", 1, 2)
+  refused("bad argument #1 to 'Queue' (unknown option 'foo')", "Queue", { foo = 1 })
+  refused("bad argument #1 to 'Barrier' (unknown option 'foo')", "Barrier", { foo = 1 })
+  refused("bad argument #1 to 'Lock' (no value expected, got number)", "Lock", 1)
+  refused("bad argument #3 to 'Value' (no value expected, got boolean)", "Value", "i", 1, true)
+  lu.assertEquals(self.m:Queue(nil, nil):qsize(), 0)
 end
 
 return { TestTables = TestTables, TestApply = TestApply, TestReferences = TestReferences,

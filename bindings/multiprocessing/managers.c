@@ -1,16 +1,23 @@
 /* managers.c - "tidelock._managers": the call of a manager's server, as its
- * clients make it.
+ * clients make it, and the scopes in which its locks are held.
  *
  * It is C so that nothing can come between the answer, its acknowledgement
  * and the return to the caller: a thread that is cancelled either has what it
  * asked for, or its connection is closed without an acknowledgement, and then
  * the server takes back what it gave. */
+#include <errno.h>
+#include <poll.h>
+
 #include "bind.h"
 #include "modules.h"
+#include "synchronize.h"
 
 /* An answer that is a table is {ok, acknowledge, values..., n = of all}; any
  * other is the one value itself. */
 enum { OK = 1, ACKNOWLEDGE, VALUES };
+
+/* What a caller sends that is to wait no longer: monitor.lua knows it. */
+#define STOP "stop"
 
 /* Calls a method of the connection at 1, with the value at 'arg' if it is not
  * 0. */
@@ -22,23 +29,89 @@ static TL_GIL void call_method(lua_State *L, const char *name, int arg,
   lua_call(L, arg ? 2 : 1, results);
 }
 
-/* (connection, request) -> answer, acknowledged if it is to be. */
-static TL_GIL int talk(lua_State *L) {
-  call_method(L, "send", 2, 0);
+/* (connection) -> answer, acknowledged if it is to be. */
+static TL_GIL int receive(lua_State *L) {
   call_method(L, "recv", 0, 1);
-  if (lua_type(L, 3) != LUA_TTABLE) return 1;
-  lua_rawgeti(L, 3, ACKNOWLEDGE);
+  if (lua_type(L, 2) != LUA_TTABLE) return 1;
+  lua_rawgeti(L, 2, ACKNOWLEDGE);
   if (lua_toboolean(L, -1)) {
     lua_pushliteral(L, "");
     call_method(L, "send_bytes", lua_gettop(L), 0);
   }
-  lua_settop(L, 3);
+  lua_settop(L, 2);
   return 1;
+}
+
+/* (connection, request) -> answer */
+static TL_GIL int talk(lua_State *L) {
+  call_method(L, "send", 2, 0);
+  lua_settop(L, 1);
+  return receive(L);
+}
+
+/* (connection) -> answer of a wait that is to end now. */
+static TL_GIL int talk_stop(lua_State *L) {
+  lua_pushliteral(L, STOP);
+  call_method(L, "send_bytes", 2, 0);
+  lua_settop(L, 1);
+  return receive(L);
+}
+
+/* Whether the answer is that what was waited for has come. */
+static TL_GIL bool has_come(lua_State *L, int answer) {
+  if (lua_type(L, answer) != LUA_TTABLE) return false;
+  lua_rawgeti(L, answer, OK);
+  lua_rawgeti(L, answer, VALUES);
+  bool come = lua_toboolean(L, -1) && lua_toboolean(L, -2);
+  lua_pop(L, 2);
+  return come;
+}
+
+/* Waits for the answer from the connection at 1. False: something is to be
+ * raised by sync_raise. */
+static TL_GIL bool await(lua_State *L) {
+  call_method(L, "fileno", 0, 1);
+  int fd = (int)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  while (tl_wait_fd(L, fd, POLLIN, TL_FOREVER, "read") == -EINTR)
+    if (!sync_serve(L)) return false;
+  return true;
+}
+
+/* (connection, request) -> answer, and true if the connection has served its
+ * time. The server settles what the caller of such a wait has, the lock of a
+ * condition or its place at a barrier, before anything is raised here. What has
+ * come at the moment of an interruption has come. */
+static TL_GIL int talk_waiting(lua_State *L) {
+  call_method(L, "send", 2, 0);
+  lua_settop(L, 1);
+  luaL_checkstack(L, 2 * LUA_MINSTACK, NULL);
+  if (await(L)) return receive(L);
+  tl_thread *t = bind_thread();
+  lua_pushcfunction(L, talk_stop);
+  lua_pushvalue(L, 1);
+  bool was = tl_shield(t);
+  int status = lua_pcall(L, 1, 1, 0);
+  tl_unshield(t, was);
+  bool come = status == LUA_OK && has_come(L, 3);
+  if (!come || !lua_isnil(L, 2)) {
+    lua_pushvalue(L, 2);
+    sync_raise(L);
+  }
+  if (status != LUA_OK) return lua_error(L);
+  lua_pushboolean(L, true);
+  return 2;
 }
 
 static TL_GIL int close_connection(lua_State *L) {
   call_method(L, "close", 0, 0);
   return 0;
+}
+
+static TL_GIL void try_close(lua_State *L) {
+  lua_pushcfunction(L, close_connection);
+  lua_pushvalue(L, 1);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
 }
 
 /* Calls 'explain', at 3, with the value on the top; it raises. */
@@ -50,37 +123,33 @@ static TL_GIL int explain(lua_State *L, bool answered) {
   return luaL_error(L, "an error that was not explained");
 }
 
-/* Puts the connection among those that are free, unless they are no more. */
-static TL_GIL void give_back(lua_State *L) {
+/* Puts the connection among those that are free, unless they are no more, or
+ * it is not to be used again. */
+static TL_GIL void give_back(lua_State *L, bool used_up) {
   lua_getfield(L, 2, "closed");
   bool closed = lua_toboolean(L, -1);
   lua_pop(L, 1);
-  if (closed) {
-    lua_pushcfunction(L, close_connection);
-    lua_pushvalue(L, 1);
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
+  if (closed || used_up) {
+    try_close(L);
     return;
   }
   lua_pushvalue(L, 1);
   lua_rawseti(L, 2, (lua_Integer)lua_rawlen(L, 2) + 1);
 }
 
-/* exchange(connection, free, explain, request) -> values. Takes the connection
- * over: it is put into 'free', or closed if something is raised. explain(what,
- * answered) raises: an answer that is an error, or what was raised here. */
-static TL_GIL int managers_exchange(lua_State *L) {
+/* (connection, free, explain, request) -> values */
+static TL_GIL int exchange(lua_State *L, lua_CFunction by) {
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 4);
-  lua_pushcfunction(L, talk);
+  lua_pushcfunction(L, by);
   lua_pushvalue(L, 1);
   lua_pushvalue(L, 4);
-  if (lua_pcall(L, 2, 1, 0) != LUA_OK) {
-    lua_pushcfunction(L, close_connection);
-    lua_pushvalue(L, 1);
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
+  if (lua_pcall(L, 2, 2, 0) != LUA_OK) {
+    try_close(L);
     return explain(L, false);
   }
-  give_back(L);
+  give_back(L, lua_toboolean(L, 6));
+  lua_settop(L, 5);
   if (lua_type(L, 5) != LUA_TTABLE) return 1;
   lua_rawgeti(L, 5, OK);
   if (!lua_toboolean(L, -1)) {
@@ -96,7 +165,76 @@ static TL_GIL int managers_exchange(lua_State *L) {
   return lua_gettop(L) - 5;
 }
 
+/* exchange(connection, free, explain, request) -> values. Takes the connection
+ * over: it is put into 'free', or closed if something is raised. explain(what,
+ * answered) raises: an answer that is an error, or what was raised here. */
+static TL_GIL int managers_exchange(lua_State *L) {
+  return exchange(L, talk);
+}
+
+/* The same for a wait whose end the server has to settle: see talk_waiting. */
+static TL_GIL int managers_wait(lua_State *L) {
+  return exchange(L, talk_waiting);
+}
+
+/* --- Scopes --------------------------------------------------------------- */
+
+/* Calls upvalue 1 with the arguments; what is to be raised in this thread
+ * waits for its end. */
+static TL_GIL int call_shielded(lua_State *L) {
+  tl_thread *t = bind_thread();
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  bool was = tl_shield(t);
+  int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+  tl_unshield(t, was);
+  return status == LUA_OK ? lua_gettop(L) : lua_error(L);
+}
+
+/* shielded(f): f, which nothing interrupts. */
+static TL_GIL int managers_shielded(lua_State *L) {
+  lua_settop(L, 1);
+  lua_pushcclosure(L, call_shielded, 1);
+  return 1;
+}
+
+/* Calls upvalue 1, which takes the lock, with the proxy at 1: no instruction
+ * of Lua is between the last step of that and the caller. */
+static TL_GIL void enter(lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 0);
+  lua_pushinteger(L, TL_GRANTED);
+}
+
+static TL_GIL int scope_guard(lua_State *L) {
+  lua_settop(L, 1);
+  enter(L);
+  return bind_guarded(L, LUA_OK, 0);
+}
+
+static TL_GIL int scope_with(lua_State *L) {
+  bind_checkcallable(L, 2);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  enter(L);
+  return bind_within(L, LUA_OK, 0);
+}
+
+/* scopes(take) -> the methods guard and with of proxies that take(proxy)
+ * locks, and whose __close lets go. */
+static TL_GIL int managers_scopes(lua_State *L) {
+  lua_settop(L, 1);
+  lua_pushvalue(L, 1);
+  lua_pushcclosure(L, scope_guard, 1);
+  lua_pushvalue(L, 1);
+  lua_pushcclosure(L, scope_with, 1);
+  return 2;
+}
+
 static const luaL_Reg functions[] = {{"exchange", managers_exchange},
+                                     {"scopes", managers_scopes},
+                                     {"shielded", managers_shielded},
+                                     {"wait", managers_wait},
                                      {NULL, NULL}};
 
 TL_GIL int luaopen_tl_managers(lua_State *L) {

@@ -21,11 +21,13 @@ local TIMEOUT = 1 -- seconds that a server has to end when it is asked to
 
 -- --- Registered types ---------------------------------------------------------
 
+--- Called by what checks the arguments for a function that the user's calls.
 local function bad_argument(number, name, message, ...)
-  error(("bad argument #%d to '%s' (%s)"):format(number, name, message:format(...)), 4)
+  error(("bad argument #%d to '%s' (%s)"):format(number, name, message:format(...)), 5)
 end
 
-local ENTRY = { exposed = "table", method_to_typeid = "table", proxytype = "string" }
+local ENTRY = { create_method = "boolean", exposed = "table", method_to_typeid = "table",
+  proxytype = "string" }
 
 --- What register is called with, checked.
 local function read_entry(name, callable, options)
@@ -96,10 +98,7 @@ function Life:finish()
   self.finished = true
   family.not_at_end(self)
   local process, client = self.process, self.weak.client
-  if client then
-    pcall(client.call, client, 0, "shutdown")
-    client:close()
-  end
+  if client then client:shutdown() end
   if process:join(self.timeout) then
     if process.exitcode ~= 0 then remove_files(self) end
     return
@@ -110,37 +109,47 @@ function Life:finish()
   remove_files(self)
 end
 
-function Life:at_end() self:finish() end
+function Life:at_end()
+  if self:is_mine() then Client.expect_end() end
+  self:finish()
+end
 
 -- --- Managers -----------------------------------------------------------------
 
-local BaseManager = { _registry = {} }
+local BaseManager = { _name = "BaseManager", _registry = {} }
 local meta = { __name = "multiprocessing.Manager" }
 
 local OPTIONS = { address = true, authkey = "string", ctx = "table", shutdown_timeout = "number" }
 
-local function read_options(given, authkey)
-  if type(given) ~= "table" or given[1] ~= nil then
+--- The options of a class's constructor, which is called with a table of them, or
+--- (address, authkey).
+local function read_options(name, given, authkey)
+  local positional = type(given) ~= "table" or given[1] ~= nil
+  if positional then
     given = { address = given, authkey = authkey }
+  elseif authkey ~= nil then
+    bad_argument(2, name, "no value expected after a table of options")
   end
   local options = {}
   for key, value in pairs(given) do
-    local wanted = OPTIONS[key]
-    if not wanted then bad_argument(1, "Manager", "unknown option '%s'", tostring(key)) end
+    local number, wanted = positional and key == "authkey" and 2 or 1, OPTIONS[key]
+    if not wanted then bad_argument(number, name, "unknown option '%s'", tostring(key)) end
     if wanted ~= true and type(value) ~= wanted then
-      bad_argument(1, "Manager", "%s: %s expected, got %s", key, wanted, type(value))
+      bad_argument(number, name, "%s: %s expected, got %s", key, wanted, type(value))
     end
     options[key] = value
   end
-  local timeout = options.shutdown_timeout
-  if timeout and (timeout < 0 or timeout ~= timeout) then
-    bad_argument(1, "Manager", "shutdown_timeout must be a number of seconds >= 0")
+  local address, timeout = options.address, options.shutdown_timeout
+  if address ~= nil and type(address) ~= "string" and type(address) ~= "table" then
+    bad_argument(1, name, "address: a path or {host, port} expected, got %s", type(address))
+  elseif timeout and not (timeout >= 0) then
+    bad_argument(1, name, "shutdown_timeout must be a number of seconds >= 0")
   end
   return options
 end
 
 local function new_manager(class, ...)
-  local options = read_options(...)
+  local options = read_options(class._name, ...)
   return setmetatable({
     _class = class,
     _registry = registry_of(class),
@@ -175,7 +184,8 @@ function meta.__index(self, key)
   if key == "address" then return self._address end
   local method = self._class[key]
   if method ~= nil then return method end
-  return self._registry[key] and creator(key) or nil
+  local entry = self._registry[key]
+  return entry and entry.create_method ~= false and creator(key) or nil
 end
 
 function meta.__tostring(self)
@@ -297,7 +307,7 @@ function BaseManager:_number_of_objects() return self._client:call(0, "info") en
 
 -- --- SyncManager --------------------------------------------------------------
 
-local SyncManager = BaseManager:subclass()
+local SyncManager = BaseManager:subclass({ _name = "SyncManager" })
 managers.SyncManager = SyncManager
 
 for name in pairs(objects.kinds) do
@@ -315,10 +325,17 @@ end, {
   method_to_typeid = { apply_async = "AsyncResult", map_async = "AsyncResult",
     starmap_async = "AsyncResult", imap = "Iterator", imap_unordered = "Iterator" },
 })
-SyncManager:register("AsyncResult", nil, { exposed = { "get", "ready", "successful", "wait" } })
+SyncManager:register("AsyncResult", nil, { create_method = false,
+  exposed = { "get", "ready", "successful", "wait" } })
 
---- A manager of a context that has been started.
-function managers._start(ctx)
+--- A manager of a context that has been started: mp.Manager().
+function managers._start(ctx, ...)
+  for i = 1, select("#", ...) do
+    local value = (select(i, ...))
+    if value ~= nil then
+      error(("bad argument #%d to 'Manager' (no value expected, got %s)"):format(i, type(value)), 2)
+    end
+  end
   return SyncManager { ctx = ctx }:start()
 end
 

@@ -11,9 +11,7 @@ static TL_GIL int run_pending(lua_State *L) {
   return 0;
 }
 
-/* Something is pending. What would raise is left to sync_raise; the rest is run
- * now, and what it raises is left on the top. */
-static TL_GIL bool serve(lua_State *L) {
+bool sync_serve(lua_State *L) {
   if (tl_would_raise(L, bind_thread())) {
     lua_pushnil(L);
     return false;
@@ -33,7 +31,7 @@ bool sync_sleep(lua_State *L, const sync_kind *k, ipc_wait *w,
   else if (tl_wait_word(L, w->word, w->seen, until, k->what) == -EINTR)
     goes_on = false;
   t->waits_since = 0;
-  if (!goes_on) goes_on = serve(L);
+  if (!goes_on) goes_on = sync_serve(L);
   ipc_wait_end(w, deadline);
   return goes_on;
 }

@@ -28,6 +28,11 @@ bool sync_sleep(lua_State *L, const sync_kind *k, ipc_wait *w, int64_t deadline)
     TL_GIL;
 void sync_raise(lua_State *L) TL_GIL;
 
+/* Something is pending in a wait. What would raise is left to sync_raise, with
+ * nil on the top; the rest is run now: false if that has raised as well, with
+ * what it raised on the top. */
+bool sync_serve(lua_State *L) TL_GIL;
+
 /* Whether making a segment or a block that failed so may succeed now: objects
  * that nobody uses have been collected. */
 bool sync_made_room(lua_State *L, int err) TL_GIL;

@@ -29,12 +29,18 @@
 --- object stays as long as there is a proxy in any process or on its way; what a
 --- process has goes when that ends or is killed, and what it sent and nobody has used
 --- a minute later. Proxies of one object are equal; tostring shows the object.
+--- The bytes of a proxy say where its server is: who uses it connects there, and
+--- proves that it has the authkey of its own process. So bytes from a stranger are not
+--- to be loaded where proxies are known, though `pickle.loads` itself connects to
+--- nobody; damaged ones raise UnpicklingError.
 ---
 --- Locks and the like are those of threading, Queue and JoinableQueue are
 --- queue.Queue's. A lock whose holder's process has died raises `OwnerDied` once, to
---- the next one that acquires it, who then has it; its permits of semaphores return; a
---- barrier at which it waited breaks; as of locks between processes. An RLock belongs
---- to a thread of a process.
+--- the next one that acquires it, who then has it (guard and with have released it
+--- again); its permits of semaphores return; a barrier at which it waited breaks; as of
+--- locks between processes. A thread that is cancelled leaves a barrier, and has a
+--- condition's lock again before that is raised. A release is not interrupted. An RLock
+--- belongs to a thread of a process.
 ---
 --- Errors in the server are raised in the caller as they are, errors with a
 --- `traceback` of the server, or as `RemoteError` if they cannot travel. When the
@@ -70,7 +76,9 @@ function managers.apply(proxy, f, ...) end
 ---@field address? multiprocessing.connection.Address usually a path of its own
 ---@field authkey? string usually the current process's
 ---@field ctx? tidelock.multiprocessing a context, by which the server is started
----@field shutdown_timeout? number seconds for its end, before it is killed; usually 1
+--- Seconds for its end when it is asked to, and as many again after SIGTERM, before it
+--- is killed; usually 1.
+---@field shutdown_timeout? number
 
 --- A manager without any types but those that are registered. To be closed by shutdown
 --- or a `<close>` variable; the server ends as well when the process that has started
@@ -93,6 +101,8 @@ function managers.BaseManager(address, authkey) end
 function BaseManager:subclass(body) end
 
 ---@class multiprocessing.managers.RegisterOptions
+--- False: managers have no method of that name, and the type is only for results.
+---@field create_method? boolean
 --- The names of the methods, and of the fields that can be read; usually all
 --- methods that do not begin with "_". "__call" lets the proxy be called.
 ---@field exposed? string[]
@@ -133,8 +143,8 @@ function BaseManager:connect() end
 ---@nodiscard
 function BaseManager:get_server() end
 
---- Ends the server, in order if it does so in time, and frees all that it had. Twice is
---- fine. Only for the process that has started it.
+--- Ends the server, in order if it does so in time (see shutdown_timeout), and frees all
+--- that it had. Twice is fine. Only for the process that has started it.
 ---@async
 function BaseManager:shutdown() end
 
@@ -171,15 +181,16 @@ function SyncManager:list(t) end
 ---@return table
 function SyncManager:Namespace(t) end
 
---- A number or boolean of a type of mp.Value, in the field `value`; without a lock.
+--- A number, boolean or character of a type of mp.Value, in the field `value`; without
+--- a lock.
 ---@param type string
----@param value? number|boolean
----@return {value: number|boolean}
+---@param value? number|boolean|string
+---@return {value: number|boolean|string}
 function SyncManager:Value(type, value) end
 
---- Numbers or booleans of a type of mp.Array; without a lock.
+--- Numbers, booleans or characters of a type of mp.Array; without a lock.
 ---@param type string
----@param size_or_table integer|any[]
+---@param size_or_table integer|any[]|string
 ---@return any[]
 function SyncManager:Array(type, size_or_table) end
 
@@ -189,12 +200,15 @@ function SyncManager:Lock() end
 ---@return threading.RLock
 function SyncManager:RLock() end
 
+---@class multiprocessing.managers.Semaphore: threading.Semaphore
+---@field get_value fun(self): integer how many permits there are
+
 ---@param n? integer
----@return threading.Semaphore
+---@return multiprocessing.managers.Semaphore
 function SyncManager:Semaphore(n) end
 
 ---@param n? integer
----@return threading.Semaphore
+---@return multiprocessing.managers.Semaphore
 function SyncManager:BoundedSemaphore(n) end
 
 --- A condition over the lock of a proxy. Its wait_for calls the predicate here.
@@ -221,7 +235,7 @@ function SyncManager:Queue(maxsize) end
 function SyncManager:JoinableQueue(maxsize) end
 
 --- An mp.Pool whose workers are children of the server: what the asynchronous calls
---- return are proxies as well.
+--- return are proxies as well, with get, ready, successful and wait.
 ---@param processes? integer|table
 ---@return table
 function SyncManager:Pool(processes) end

@@ -1,6 +1,7 @@
 --- What calls do in a manager's server: of its objects' methods, and of what the
 --- server itself is asked for. These are methods of the server (server.lua).
 local arguments = require("tidelock._arguments")
+local Monitor = require("tidelock.multiprocessing.managers.monitor")
 local classes = require("tidelock.multiprocessing.managers.classes")
 local errors = require("tidelock.errors")
 local Objects = require("tidelock.multiprocessing.managers.objects")
@@ -95,12 +96,22 @@ end
 -- --- What clients ask of the server itself ------------------------------------
 -- Each is called with the server and the caller.
 
+--- Nothing that is given to a constructor is overlooked.
+local function check_number(kind, typeid, ...)
+  for i = kind.parameters + 1, select("#", ...) do
+    local value = (select(i, ...))
+    if value ~= nil then
+      Monitor.bad(i, typeid, "no value expected, got " .. type(value))
+    end
+  end
+end
+
 function requests:create(caller, typeid, ...)
   local kind = self.kinds[typeid]
   if not kind or not kind.create then
     error(("the server has no type '%s'"):format(tostring(typeid)), 0)
   end
-  if kind.is_custom then self:attend(caller) end
+  if kind.is_custom then self:attend(caller) else check_number(kind, typeid, ...) end
   local value = kind.create(caller, ...)
   if value == nil or type(value) ~= "table" and type(value) ~= "userdata" and
     not arguments.is_callable(value) then
@@ -146,11 +157,6 @@ function requests:info()
   return self.objects:count()
 end
 
-function requests:shutdown()
-  self.stopped = true
-  self.wake:set()
-end
-
 -- --- Proxies in the server ----------------------------------------------------
 
 -- In the server itself proxies lead straight to their objects.
@@ -168,6 +174,8 @@ function Link:call(id, name, ...)
     is_local = true,
   }, id, name, ...)
 end
+
+Link.wait = Link.call
 
 function Link:read(id, key) return self:call(id, "__index", key) end
 

@@ -7,6 +7,7 @@ local core = require("tidelock._managers")
 local errors = require("tidelock.errors")
 local family = require("tidelock.multiprocessing.family")
 local processes = require("tidelock._multiprocessing")
+local text = require("tidelock.multiprocessing.managers.text")
 local threading = require("tidelock.threading")
 
 local Client = {}
@@ -18,7 +19,14 @@ local clients = setmetatable({}, { __mode = "v" })
 
 -- --- What failures mean -------------------------------------------------------
 
+-- The program is at its end, and has ended its servers.
+local ending = false
+
+--- To a daemon, at that end, it is the end of the interpreter that ends its calls.
 local function gone(cause)
+  if ending and threading.current_thread().daemon then
+    error(errors.new(errors.Cancelled, "the program ends"), 0)
+  end
   error(errors.new(errors.EOFError, "the manager's server has ended", { cause = cause }), 0)
 end
 
@@ -28,6 +36,7 @@ local function explain_failure(problem)
     and not errors.is(problem.cause, errors.TimeoutError) then
     explain_failure(problem.cause) -- it ended inside the handshake
   end
+  if errors.is(problem, errors.PicklingError) then problem = text.without_message(problem) end
   if errors.is(problem, errors.EOFError) then gone(problem) end
   if errors.is(problem, errors.OSError) then
     local code = problem.code
@@ -134,10 +143,19 @@ end
 
 -- --- Calls --------------------------------------------------------------------
 
+local function request(id, name, ...)
+  return { id, name, threading.get_ident(), n = select("#", ...) + 3, ... }
+end
+
 --- Calls a method of an object, 0: of the server itself.
 function Client:call(id, name, ...)
-  return core.exchange(take(self), self._free, explain,
-    { id, name, threading.get_ident(), n = select("#", ...) + 3, ... })
+  return core.exchange(take(self), self._free, explain, request(id, name, ...))
+end
+
+--- The same of one that waits, and in whose end the server has a part: one that is
+--- interrupted asks for it, and has its answer before anything is raised.
+function Client:wait(id, name, ...)
+  return core.wait(take(self), self._free, explain, request(id, name, ...))
 end
 
 --- Reads a field of an object. 'prefix' is Client.prefix(id).
@@ -175,6 +193,15 @@ end
 
 -- --- Ends and forks -----------------------------------------------------------
 
+--- The end of this program ends its servers from now on.
+function Client.expect_end() ending = true end
+
+--- Tells the server to end: it may be stuck, so no answer is waited for.
+function Client:shutdown()
+  if self._control then pcall(self._control.send, self._control, { shutdown = true }) end
+  self:close()
+end
+
 --- Nothing more is asked of the server.
 function Client:close()
   local free = self._free
@@ -196,6 +223,7 @@ end
 
 --- In the child: the connections are the parent's.
 function Client:after_fork(fork)
+  ending = false
   local connections, was_known = self._connections, self._number ~= nil
   self._connecting, self._free = threading.Lock(), {}
   self._connections = setmetatable({}, { __mode = "k" })

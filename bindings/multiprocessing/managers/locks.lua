@@ -39,6 +39,7 @@ function Lock:_take(caller, count)
 end
 
 function Lock:acquire(caller, blocking, timeout)
+  if timeout == -1 then timeout = nil end -- as in Python
   local deadline = Monitor.blocking(blocking, timeout, 1, "acquire")
   if self._recursive and self:_is_mine(caller) then
     self._count = self._count + 1
@@ -52,6 +53,16 @@ function Lock:acquire(caller, blocking, timeout)
     error(errors.new(errors.OwnerDied, "the client that held the lock has died"), 0)
   end
   return true
+end
+
+--- Takes it for a scope. One to which OwnerDied is told has none that would release
+--- it, and so does not hold it.
+function Lock:guard(caller)
+  local ok, problem = pcall(self.acquire, self, caller)
+  if ok then return end
+  if caller.undo then caller.undo() end
+  caller.undo = nil
+  error(problem, 0)
 end
 
 function Lock:_undo()
@@ -80,7 +91,8 @@ end
 
 function Lock:text() return self._owner and "locked" or "unlocked" end
 
-locks.Lock = { methods = { acquire = Lock.acquire, release = Lock.release, locked = Lock.locked } }
+locks.Lock = { methods = { acquire = Lock.acquire, guard = Lock.guard, release = Lock.release,
+  locked = Lock.locked } }
 locks.RLock = { methods = locks.Lock.methods }
 function locks.Lock.create() return Lock.new(false) end
 function locks.RLock.create() return Lock.new(true) end
@@ -140,8 +152,11 @@ end
 
 function Semaphore:text() return "value=" .. self._value end
 
-local methods = { acquire = Semaphore.acquire, release = Semaphore.release,
-  get_value = Semaphore.get_value }
+--- Takes one for a scope.
+function Semaphore:guard(caller) self:acquire(caller) end
+
+local methods = { acquire = Semaphore.acquire, guard = Semaphore.guard,
+  release = Semaphore.release, get_value = Semaphore.get_value }
 locks.Semaphore, locks.BoundedSemaphore = { methods = methods }, { methods = methods }
 function locks.Semaphore.create(_, n) return new_semaphore("Semaphore", n, false) end
 function locks.BoundedSemaphore.create(_, n) return new_semaphore("BoundedSemaphore", n, true) end
@@ -174,12 +189,14 @@ function Condition:wait_once(caller, timeout)
   end
   local count = give_wholly(lock)
   -- Each waits for itself: which of them goes on, notify has decided.
-  local ok, notified = pcall(self.wait, self, caller, ticket, deadline,
+  local ok, problem = pcall(self.wait, self, caller, ticket, deadline,
     function() return ticket.notified end)
-  self:_forget_ticket(ticket, ok)
-  -- Whoever ended cannot have the lock again, and is not to wait for it.
-  if not ok then error(notified, 0) end
-  lock:wait(caller, "acquire", nil, function() return lock:_take(caller, count) end)
+  local notified = self:_forget_ticket(ticket, ok)
+  -- Whoever ended cannot have the lock again, and is not to wait for it. One that
+  -- asks for the end of the wait has it before it is told anything.
+  if not ok then error(problem, 0) end
+  local function take() return lock:_take(caller, count) end
+  repeat until lock:wait(caller, "acquire", nil, take)
   caller.undo = function()
     for _ = 1, count do lock:_undo() end
   end
@@ -198,13 +215,18 @@ local function notify(self, n)
   end
 end
 
---- Takes the ticket away; a notification that nobody has seen goes to the next.
+--- Takes the ticket away, and says whether it was notified; a notification that
+--- nobody is to see goes to the next.
 function Condition:_forget_ticket(ticket, seen)
   local held <close> = self:enter()
-  for i, other in ipairs(self._tickets) do
-    if other == ticket then return table.remove(self._tickets, i) end
+  if ticket.notified then
+    if not seen then notify(self, 1) end
+    return true
   end
-  if ticket.notified and not seen then notify(self, 1) end
+  for i, other in ipairs(self._tickets) do
+    if other == ticket then table.remove(self._tickets, i) break end
+  end
+  return false
 end
 
 function Condition:notify(caller, n)
@@ -224,6 +246,7 @@ function Condition:text() return self._lock:text() end
 
 locks.Condition = { methods = {
   acquire = function(self, ...) return self._lock:acquire(...) end,
+  guard = function(self, ...) return self._lock:guard(...) end,
   release = function(self, ...) return self._lock:release(...) end,
   locked = function(self) return self._lock:locked() end,
   wait = Condition.wait_once,

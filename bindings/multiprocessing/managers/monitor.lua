@@ -4,9 +4,9 @@
 --- A caller is {client, conn, ident, undo}: the client process, the connection
 --- that its call came by, and the thread there. Nobody else uses that connection
 --- until the call is answered, so when there is something to be read from it the
---- caller has ended or given up, and the wait ends. A caller that waits has
---- changed nothing yet; what it has taken when it goes on, its 'undo' gives back,
---- should the answer not be received.
+--- caller has ended or given up, and the wait ends; or it asks for the end of the
+--- wait, and stays. A caller that waits has changed nothing yet; what it has taken
+--- when it goes on, its 'undo' gives back, should the answer not be received.
 ---
 --- Callers that wait for the same are served in the order of their coming. Each
 --- has an event; whoever changes the state sets those of all who may go on, and
@@ -72,8 +72,20 @@ function Place:__close()
   self.monitor:tell(self.what)
 end
 
+--- What a caller sends that is to wait no longer; managers.c knows it.
+Monitor.STOP = "stop"
+
+--- There is something to be read from the caller: raises unless that is STOP.
+local function hear(caller)
+  local ok, word = pcall(caller.conn.recv_bytes, caller.conn)
+  if not ok or word ~= Monitor.STOP then
+    error(errors.new(Monitor.GONE, "the caller is gone"), 0)
+  end
+end
+
 --- Waits for 'what' until go(): it is called with the mutex held, when it is the
---- caller's turn, and takes what it can. False if the time passed first.
+--- caller's turn, and takes what it can. False if the time passed first; false and
+--- true if the caller has asked for the end of the wait.
 ---@param deadline number? of time.monotonic; nil: never; 0: does not wait
 function Monitor:wait(caller, what, deadline, go)
   local place
@@ -93,7 +105,10 @@ function Monitor:wait(caller, what, deadline, go)
     end
     local left = deadline and math.max(deadline - time.monotonic(), 0)
     for _, ready in ipairs(threading.wait_any(objects, left)) do
-      if ready == caller.conn then error(errors.new(Monitor.GONE, "the caller is gone"), 0) end
+      if ready == caller.conn then
+        hear(caller)
+        return false, true
+      end
     end
     if left == 0 and not place.event:is_set() then return false end
   end
@@ -105,6 +120,17 @@ function Monitor.bad(number, name, message)
   error(("bad argument #%d to '%s' (%s)"):format(number, name, message), 0)
 end
 
+--- The arguments, or the fields of the one table of options, by these names.
+function Monitor.options(name, names, given, ...)
+  if type(given) ~= "table" then return given, ... end
+  local values, known = {}, {}
+  for i, field in ipairs(names) do values[i], known[field] = given[field], true end
+  for key in pairs(given) do
+    if not known[key] then Monitor.bad(1, name, ("unknown option '%s'"):format(tostring(key))) end
+  end
+  return table.unpack(values, 1, #names)
+end
+
 --- When the timeout, argument 'number' of 'name', is over.
 function Monitor.deadline(timeout, number, name)
   if timeout == nil or timeout == math.huge then return nil end
@@ -112,17 +138,16 @@ function Monitor.deadline(timeout, number, name)
     Monitor.bad(number, name, "number expected, got " .. type(timeout))
   end
   if timeout < 0 or timeout ~= timeout then
-    Monitor.bad(number, name, "timeout must be non-negative")
+    Monitor.bad(number, name, "timeout must be a number of seconds >= 0")
   end
   return timeout == 0 and 0 or time.monotonic() + timeout
 end
 
---- The same of the arguments (blocking = true, timeout = -1) at 'number'.
+--- The same of the arguments (blocking = true, timeout) at 'number'.
 function Monitor.blocking(blocking, timeout, number, name)
   if blocking ~= nil and type(blocking) ~= "boolean" then
     Monitor.bad(number, name, "boolean expected, got " .. type(blocking))
   end
-  if timeout == -1 then timeout = nil end
   if blocking == false then
     if timeout ~= nil then
       Monitor.bad(number + 1, name, "cannot specify a timeout for a non-blocking call")

@@ -40,6 +40,10 @@ local CLASSES = { dict = "Dict", list = "List", RLock = "Lock", BoundedSemaphore
   JoinableQueue = "Queue" }
 for name, kind in pairs(kinds) do kind.class = kind.class or CLASSES[name] or name end
 
+-- How many arguments their constructors have.
+local PARAMETERS = { Array = 2, Barrier = 3, Event = 0, Lock = 0, RLock = 0, Value = 2 }
+for name, kind in pairs(kinds) do kind.parameters = PARAMETERS[name] or 1 end
+
 Objects.kinds = kinds
 
 --- What is registered under a name, as a kind.

@@ -3,8 +3,10 @@
 ---
 --- A proxy is an empty table, so that its keys can be those of the referent; what
 --- is known of it is kept beside it.
+local arguments = require("tidelock._arguments")
 local Client = require("tidelock.multiprocessing.managers.client")
 local classes = require("tidelock.multiprocessing.managers.classes")
+local core = require("tidelock._managers")
 local errors = require("tidelock.errors")
 local time = require("tidelock.time")
 
@@ -52,6 +54,13 @@ local function call(state, name, ...)
   return state.client:call(state.id, name, ...)
 end
 
+--- The same of a wait in whose end the server has a part.
+local function wait(proxy, ...)
+  local state = states[proxy]
+  if state.owner then adopt(state) end
+  return state.client:wait(state.id, "wait", ...)
+end
+
 --- Calls a method of the referent.
 function proxies.call(proxy, name, ...)
   local state = state_of(proxy, "call")
@@ -83,7 +92,35 @@ function proxies.reduce(proxy)
     given
 end
 
-function proxies.restore(name, address, id, typeid, class, exposed, number, given)
+local function is_address(address)
+  if type(address) == "string" then return address ~= "" end
+  return type(address) == "table" and type(rawget(address, 1)) == "string"
+    and math.type(rawget(address, 2)) == "integer"
+end
+
+--- What an Object has is named, and others have what their class has.
+local function is_exposed(exposed, class)
+  local is_custom = class == "Object" or class == "Iterator"
+  if type(exposed) ~= "table" then return exposed == nil and not is_custom end
+  for name, kind in next, exposed do
+    if type(name) ~= "string" or kind ~= true and kind ~= "field" then return false end
+  end
+  return is_custom
+end
+
+--- Whether these are such as reduce gives.
+local function are_whole(name, address, id, typeid, class, exposed, number, given)
+  return type(name) == "string" and is_address(address) and math.type(id) == "integer"
+    and type(typeid) == "string" and class ~= "Given" and rawget(classes, class) ~= nil
+    and is_exposed(exposed, class) and math.type(number) == "integer"
+    and type(given) == "boolean"
+end
+
+function proxies.restore(...)
+  if not are_whole(...) then
+    error(errors.new(errors.UnpicklingError, "the bytes of a manager's proxy are damaged"), 0)
+  end
+  local name, address, id, typeid, class, exposed, number, given = ...
   local link = links[name]
   if link then
     link:restore(id, number, given)
@@ -198,29 +235,32 @@ Value.__newindex = write
 
 -- --- Locks and queues ---------------------------------------------------------
 
---- What may be held: acquire and release.
+--- What may be held: acquire and release. A release that has begun comes to its
+--- end, so that no lock stays with a thread that is cancelled.
 local function lockable(names)
   local made = methods("acquire release " .. names)
-  function made.guard(proxy)
-    proxy:acquire()
-    return proxy
-  end
-  function made.with(proxy, f, ...)
-    local _ <close> = proxy:guard()
-    return f(...)
-  end
+  made.release = core.shielded(made.release)
+  made.guard, made.with = core.scopes(function(proxy) return call(states[proxy], "guard") end)
   return made
 end
 
-local function unlock(proxy) proxy:release() end
+local unlock = core.shielded(function(proxy) return call(states[proxy], "release") end)
 
 classes.Lock.__index = lockable("locked")
 classes.Semaphore.__index = lockable("get_value")
-classes.Condition.__index = lockable("locked wait notify notify_all")
+classes.Condition.__index = lockable("locked notify notify_all")
+classes.Condition.__index.wait = wait
 for _, name in ipairs({ "Lock", "Semaphore", "Condition" }) do classes[name].__close = unlock end
 
 --- The predicate is the caller's, so it is called here.
 function classes.Condition.__index.wait_for(proxy, pred, timeout)
+  if not arguments.is_callable(pred) then
+    error(("bad argument #1 to 'wait_for' (function expected, got %s)"):format(type(pred)), 2)
+  elseif timeout ~= nil and type(timeout) ~= "number" then
+    error(("bad argument #2 to 'wait_for' (number expected, got %s)"):format(type(timeout)), 2)
+  elseif timeout and not (timeout >= 0) then
+    error("bad argument #2 to 'wait_for' (timeout must be a number of seconds >= 0)", 2)
+  end
   local deadline = timeout and time.monotonic() + timeout
   local value = pred()
   while not value do
@@ -233,7 +273,8 @@ end
 
 classes.Event.__index = methods("set clear is_set wait")
 
-local barrier_methods = methods("wait reset abort")
+local barrier_methods = methods("reset abort")
+barrier_methods.wait = wait
 local BARRIER_FIELDS = { parties = true, n_waiting = true, broken = true }
 
 function classes.Barrier.__index(proxy, key)

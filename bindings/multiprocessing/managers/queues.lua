@@ -105,8 +105,8 @@ local queue = { methods = {
   shutdown = Queue.shutdown,
 } }
 
-function queue.create(_, maxsize)
-  if type(maxsize) == "table" then maxsize = maxsize.maxsize end
+function queue.create(_, ...)
+  local maxsize = Monitor.options("Queue", { "maxsize" }, ...)
   maxsize = Monitor.count(maxsize, 1, "Queue", 0, math.mininteger)
   return Monitor.init(setmetatable({ _maxsize = maxsize, _items = {}, _first = 1, _last = 0,
     _unfinished = 0 }, Queue))

@@ -110,13 +110,15 @@ local function forget_orphans(self)
   end
 end
 
---- One message by which a client tells what it has given up.
+--- One message by which a client tells what it has given up, or that it wants the
+--- end of the server.
 local function read_control(self, conn)
   local client = self.controls[conn]
   local ok, message = pcall(conn.recv, conn)
   if not ok or type(message) ~= "table" then return forget(self, conn) end
   for _, id in ipairs(message) do self.objects:release(client.refs, id) end
   for id, number in pairs(message.leases or {}) do self:redeem(number, id) end
+  if message.shutdown then self.stopped = true end
   self.untidy = true
 end
 

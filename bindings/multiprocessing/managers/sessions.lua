@@ -1,7 +1,9 @@
 --- The connections of clients to a manager's server, each in a thread: see
 --- server.lua for what is sent.
+local Monitor = require("tidelock.multiprocessing.managers.monitor")
 local calls = require("tidelock.multiprocessing.managers.calls")
 local errors = require("tidelock.errors")
+local text = require("tidelock.multiprocessing.managers.text")
 local threading = require("tidelock.threading")
 
 local sessions = {}
@@ -53,7 +55,7 @@ local function send(session, reply)
   if not errors.is(problem, errors.PicklingError) then return false end
   if session.undo then session.undo() end
   session.undo = nil
-  local value = problem
+  local value = text.without_message(problem)
   if reply[1] == false then
     value = errors.new(sessions.RemoteError, tostring(reply[3]))
   end
@@ -61,10 +63,14 @@ local function send(session, reply)
     { false, false, value, reply[1] == false and reply[4] or nil, n = 4 }))
 end
 
---- Whether the caller has got the answer, if it matters.
+--- Whether the caller has got the answer, if it matters. It may have asked for the
+--- end of a wait that was just over.
 local function is_received(session)
   if not session.undo then return true end
-  local ok, word = pcall(session.conn.recv_bytes, session.conn)
+  local ok, word
+  repeat
+    ok, word = pcall(session.conn.recv_bytes, session.conn)
+  until not ok or word ~= Monitor.STOP
   return ok and word == "" and not session.client.gone
 end
 

@@ -37,4 +37,11 @@ function text.of(value, depth)
   return "{" .. table.concat(parts_of(value, depth), ", ") .. "}"
 end
 
+--- The error that something cannot travel: its path begins at the value that was
+--- given or is returned, not at the message around it.
+function text.without_message(problem)
+  problem.message = problem.message:gsub(" at value%[%d+%]", " at value", 1)
+  return problem
+end
+
 return text

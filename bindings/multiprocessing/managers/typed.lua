@@ -1,15 +1,22 @@
 --- Values of the types of C, as Value and Array of a manager's server hold them.
 local typed = {}
 
---- How string.pack writes them.
+--- How string.pack writes them; and "bool", and "char": a string of one byte.
 local FORMATS = {
   int8 = "i1", int16 = "i2", int32 = "i4", int64 = "i8",
   uint8 = "I1", uint16 = "I2", uint32 = "I4", uint64 = "I8",
-  float = "f", double = "d", bool = "bool",
+  float = "f", double = "d", bool = "bool", char = "char",
   b = "i1", h = "i2", i = "i4", l = "i8", q = "i8",
   B = "I1", H = "I2", I = "I4", L = "I8", Q = "I8",
-  f = "f", d = "d",
+  f = "f", d = "d", ["?"] = "bool", c = "char",
 }
+
+local ZEROS = { bool = false, char = "\0" }
+
+local function zero_of(format)
+  local zero = ZEROS[format]
+  return zero == nil and 0 or zero
+end
 
 local function check_type(code, name)
   local format = FORMATS[code]
@@ -21,6 +28,8 @@ end
 local function convert(format, code, value)
   if format == "bool" then
     if type(value) == "boolean" then return value end
+  elseif format == "char" then
+    if type(value) == "string" and #value == 1 then return value end
   elseif type(value) == "number" then
     local ok, bytes = pcall(string.pack, format, value)
     if ok then return (string.unpack(format, bytes)) end
@@ -46,7 +55,7 @@ end
 --- An object with a field 'value'.
 function typed.Value(_, code, value)
   local format = check_type(code, "Value")
-  if value == nil then value = format ~= "bool" and 0 end
+  if value == nil then value = zero_of(format) end
   value = convert(format, code, value)
   return setmetatable({ code = code, format = format, [Value] = value }, Value)
 end
@@ -77,11 +86,14 @@ function Array.__pairs(self)
   end, nil, 0
 end
 
---- An object of so many zeros, or of a table's values.
+--- An object of so many zeros, or of a table's values, or of a string's bytes.
 function typed.Array(_, code, given)
   local format = check_type(code, "Array")
   local items, size = {}
-  if type(given) == "table" then
+  if format == "char" and type(given) == "string" then
+    size = #given
+    for i = 1, size do items[i] = given:sub(i, i) end
+  elseif type(given) == "table" then
     size = #given
     for i = 1, size do items[i] = convert(format, code, given[i]) end
   else
@@ -89,7 +101,7 @@ function typed.Array(_, code, given)
     if not size or size < 0 then
       error("bad argument #2 to 'Array' (a size or a table expected)", 0)
     end
-    local zero = format ~= "bool" and convert(format, code, 0)
+    local zero = convert(format, code, zero_of(format))
     for i = 1, size do items[i] = zero end
   end
   return setmetatable({ code = code, format = format, size = size, items = items }, Array)
