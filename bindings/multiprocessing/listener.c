@@ -35,8 +35,7 @@ enum { PATIENCE = 50000 }; /* microseconds */
 
 typedef struct Socket {
   int fd;         /* GIL: -1 closed */
-  int users;      /* GIL: threads that wait for the descriptor */
-  pid_t users_of; /* GIL: the process whose threads they are */
+  tl_users users; /* GIL: threads that wait for the descriptor */
   pid_t process;  /* const: that made or received it; not its forks */
   bool shared;    /* GIL: was sent, or received */
   char *path;     /* GIL: of the file; malloc'd, NULL: there is none */
@@ -273,13 +272,10 @@ static TL_GIL int listener_listen(lua_State *L) {
 
 /* Waits until somebody wants to connect. */
 static TL_GIL void await_client(lua_State *L, Socket *s) {
-  pid_t self = getpid();
   if (tl_in_finalizer(L)) luaL_error(L, "cannot wait in a finalizer");
-  if (s->users_of != self) s->users = 0; /* a fork left them behind */
-  s->users_of = self;
-  s->users++;
+  tl_users_enter(&s->users);
   int ready = tl_wait_fd(L, s->fd, POLLIN, TL_FOREVER, "accept");
-  s->users--;
+  tl_users_leave(&s->users);
   connection_raise(L, ready < 0 ? ready : 0, "accept");
 }
 
@@ -315,7 +311,7 @@ static TL_GIL int socket_accept(lua_State *L) {
 
 static TL_GIL int socket_close(lua_State *L) {
   Socket *s = check_socket(L);
-  if (s->users > 0 && s->users_of == getpid())
+  if (tl_users_any(&s->users))
     return tl_error_os(L, EBUSY, "another thread uses the listener");
   close_now(s);
   return 0;
@@ -364,15 +360,12 @@ static TL_GIL const char *is_dead(lua_State *L, int idx) {
 
 static TL_GIL int hold(lua_State *L, int idx) {
   Socket *s = lua_touserdata(L, idx);
-  pid_t self = getpid();
-  if (s->users_of != self) s->users = 0;
-  s->users_of = self;
-  s->users++;
+  tl_users_enter(&s->users);
   return s->fd;
 }
 
 static TL_GIL void let_go(lua_State *L, int idx) {
-  ((Socket *)lua_touserdata(L, idx))->users--;
+  tl_users_leave(&((Socket *)lua_touserdata(L, idx))->users);
 }
 
 static const tl_waitable waitable = {
