@@ -285,6 +285,17 @@ static void tune(int fd, int family) {
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
+/* Whether accept's error is that of a connection which is gone already: of the
+ * network, as accept(2) tells. */
+static bool is_gone(int err) {
+  static const int gone[] = {
+      EINTR,  ECONNABORTED, EPROTO,       ENETDOWN,    EHOSTDOWN,
+      ENONET, EOPNOTSUPP,   EHOSTUNREACH, ENETUNREACH, ENOPROTOOPT};
+  for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
+    if (err == gone[i]) return true;
+  return false;
+}
+
 /* socket:accept() -> Connection, the address of the other side */
 static TL_GIL int socket_accept(lua_State *L) {
   check_open(L);
@@ -300,7 +311,7 @@ static TL_GIL int socket_accept(lua_State *L) {
     if (fd >= 0) break;
     if (errno == EAGAIN)
       await_client(L, s);
-    else if (errno != EINTR && errno != ECONNABORTED)
+    else if (!is_gone(errno))
       return tl_error_os(L, errno, "accept");
   }
   connection_opened(c, fd);
@@ -470,7 +481,10 @@ static TL_GIL int listener_connect(lua_State *L) {
   int err = -EADDRNOTAVAIL;
   for (; a && err; a = a->ai_next)
     err = connect_inet(L, c, a);
-  connection_raise(L, err, luaL_optstring(L, 2, "connect"));
+  const char *host = luaL_optstring(L, 2, "connect");
+  if (err == -ETIMEDOUT)
+    return tl_error_os(L, ETIMEDOUT, host); /* the network's */
+  connection_raise(L, err, host);
   lua_settop(L, 4);
   return 1;
 }
