@@ -7,7 +7,6 @@ local threading = require("threading")
 local time = require("time")
 local blocked = require("support.blocked")
 local children = require("support.children")
-local eventually = require("support.eventually")
 local leave = require("support.leave")
 local shared_suite = require("support.shared_suite")
 
@@ -17,14 +16,16 @@ local function waiters_of(cond) return tonumber(tostring(cond):match("waiters=(%
 
 --- A process that waits; its exit code tells how that ended.
 local function waiter_of(cond, timeout)
-  local before = waiters_of(cond)
+  local locked = mp.Semaphore(0)
   local process = mp.Process(function()
     cond:acquire()
+    locked:release()
     local notified = cond:wait(timeout or LIMIT)
     cond:release()
     leave(notified and 5 or 6)
   end):start()
-  eventually(function() return waiters_of(cond) == before + 1 end)
+  locked:acquire()
+  cond:with(function() end) -- free only once it waits
   return process
 end
 
