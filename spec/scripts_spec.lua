@@ -132,7 +132,7 @@ function says.pool_squares(output)
     lu.assertStrContains(output, ("%2d squared is %3d, says ForkPoolWorker-")
       :format(i, i * i))
   end
-  lu.assertStrMatches(output, ".*5 workers took %d.%d+ s.*")
+  lu.assertStrMatches(output, ".*\n%d workers took %d+.%d+ s.*")
 end
 
 -- Both print all, beside the main process.
@@ -162,7 +162,7 @@ end
 function says.shared_counter(output)
   local without = tonumber(output:match("without its lock:.-lost (%d+)"))
   local with = tonumber(output:match("with its lock:.-lost (%d+)"))
-  lu.assertTrue(without > 0, output)
+  lu.assertNotNil(without, output) -- none, perhaps, on one CPU
   lu.assertEquals(with, 0, output)
 end
 

@@ -125,8 +125,13 @@ end
 function TestCommunicate.testATimeoutAfterTheEndOfThePipes()
   local process = subprocess.Popen({ "sh", "-c", "echo text; exec >&-; exec sleep 1000" },
     { stdout = PIPE })
+  local problem
+  eventually(function()
+    problem = raised(process.communicate, process, nil, 0.1)
+    return problem.stdout == "text\n"
+  end)
   for _ = 1, 3 do
-    local problem = raised(process.communicate, process, nil, 0.1)
+    problem = raised(process.communicate, process, nil, 0.1)
     lu.assertTrue(errors.is(problem, subprocess.TimeoutExpired))
   end
   process:kill()
@@ -162,8 +167,11 @@ function TestCommunicate.testACancelLosesNothing()
   thread:cancel()
   lu.assertTrue(errors.is(raised(thread.result, thread, LONG), errors.Cancelled))
   lu.assertNil(process:poll())
-  local problem = raised(process.communicate, process, nil, 0.1)
-  lu.assertStrMatches(problem.stdout, "before\n%d+\n")
+  local problem
+  eventually(function()
+    problem = raised(process.communicate, process, nil, 0.1)
+    return problem.stdout:find("^before\n%d+\n$")
+  end)
   os.execute("kill " .. problem.stdout:match("%d+"))
   local out = process:communicate(nil, LONG)
   lu.assertTrue(out == problem.stdout .. text)

@@ -2,6 +2,7 @@
 --- behaviours that each test holds them to.
 local lu = require("luaunit")
 local errors = require("errors")
+local mp = require("multiprocessing")
 local threading = require("threading")
 local eventually = require("support.eventually")
 
@@ -114,12 +115,13 @@ return function(make)
 
   -- 121
   function Test:testNextTimesOutAndMayBeTriedAgain()
-    local pool <close> = make(1)
-    local it = pool:imap(function(x) require("time").sleep(x) return x end, { 0.3, 0 })
+    local pool <close>, gate = make(1), mp.Event()
+    local it = pool:imap(function(x) gate:wait() return x end, { 1, 2 })
     local ok, problem = pcall(it.next, it, 0.01)
     lu.assertFalse(ok)
     lu.assertTrue(errors.is(problem, errors.TimeoutError))
-    lu.assertEquals({ it:next(LIMIT), it(), it() }, { 0.3, 0 })
+    gate:set()
+    lu.assertEquals({ it:next(LIMIT), it(), it() }, { 1, 2 })
   end
 
   -- 19 of the pains: an endless input is not swallowed.
@@ -187,8 +189,8 @@ return function(make)
 
   -- 124
   function Test:testResults()
-    local pool <close> = make(1)
-    local slow = pool:apply_async(require("time").sleep, { 0.2 })
+    local pool <close>, gate = make(1), mp.Event()
+    local slow = pool:apply_async(function() gate:wait() end)
     lu.assertFalse(slow:ready())
     lu.assertErrorMsgContains("not there yet", slow.successful, slow)
     lu.assertEquals(tostring(slow), "<AsyncResult pending>")
@@ -196,6 +198,7 @@ return function(make)
     lu.assertFalse(ok)
     lu.assertTrue(errors.is(problem, errors.TimeoutError))
     lu.assertFalse(slow:wait(0))
+    gate:set()
     lu.assertTrue(slow:wait(LIMIT))
     lu.assertTrue(slow:ready())
     lu.assertTrue(slow:successful())
