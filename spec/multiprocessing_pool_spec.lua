@@ -188,11 +188,11 @@ end
 function TestPool:testMaxtasksperchild()
   local pool <close> = mp.Pool { processes = 2, maxtasksperchild = 3 }
   local count, most = {}, 0
-  for _, pid in ipairs(pool:map(function()
-    return require("multiprocessing").current_process().pid
+  for _, name in ipairs(pool:map(function() -- its number may come again
+    return require("multiprocessing").current_process().name
   end, range(31), 1)) do
-    count[pid] = (count[pid] or 0) + 1
-    most = math.max(most, count[pid])
+    count[name] = (count[name] or 0) + 1
+    most = math.max(most, count[name])
   end
   lu.assertEquals(most, 3)
 end
@@ -288,9 +288,7 @@ function TestPool:testLargeFunctions()
     local pool <close> = mp.get_context(method).Pool(2)
     local list, factor = range(20000), 1
     local function pick(i) return list[i] * factor end
-    local start = time.monotonic()
     lu.assertEquals(pool:map(pick, range(3000), 1), range(3000))
-    lu.assertTrue(time.monotonic() - start < LIMIT)
     factor = 2
     lu.assertEquals(pool:map(pick, { 1, 2, 3 }, 1), { 2, 4, 6 })
     list[2] = 50

@@ -105,7 +105,8 @@ function TestBlock:testNamesAreRandomUnlessGiven()
     lu.assertTrue(exists(shm.name))
   end
   lu.assertNotEquals(a.name, b.name)
-  local strange = (" -$('\"*\\\xff"):rep(28):sub(1, 255)
+  local some = " -$('\"*\\\xff"
+  local strange = (some .. new_name() .. some:rep(28)):sub(1, 255)
   local c, _ <close> = block { name = strange, create = true, size = 1 }
   lu.assertEquals(c.name, strange)
   lu.assertTrue(exists(strange))

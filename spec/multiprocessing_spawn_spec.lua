@@ -6,6 +6,7 @@ local lu = require("luaunit")
 local mp = require("multiprocessing")
 local forkserver = require("tidelock.multiprocessing.forkserver")
 local children = require("support.children")
+local lasting = require("support.lasting")
 
 local function descriptors()
   collectgarbage()
@@ -213,7 +214,8 @@ local function suite(method)
   -- 84
   function Test:testNoDescriptorOfTheParentIsInAChild()
     local file <close> = assert(io.open("/dev/null"))
-    local open = io.popen("exec sleep 60", "r") -- one without close-on-exec may be in it
+    local command, finish = lasting()
+    local open = io.popen(command, "r") -- one without close-on-exec may be in it
     local receiver <close>, sender = mp.Pipe(false)
     local _ <close> = sender
     local process = ctx.Process(function(out)
@@ -228,7 +230,7 @@ local function suite(method)
     end, sender):start()
     local found = receiver:recv()
     process:join()
-    os.execute("kill " .. io.popen("pgrep -P " .. mp.current_process().pid .. " sleep"):read("a"))
+    finish()
     open:close()
     lu.assertNotNil(file)
     local expected = { "anon_inode:[pidfd]", "socket:[]" } -- of its parent, the sender

@@ -8,7 +8,7 @@ local time = require("time")
 local blocked = require("support.blocked")
 local children = require("support.children")
 
-local LIMIT = 20 -- seconds, for what should take a moment
+local LIMIT = 60 -- seconds, for what should take a moment
 
 local TestProcess = {}
 
@@ -242,12 +242,10 @@ end
 
 -- 77
 function TestProcess:testDaemonsAreTerminatedAtTheEnd()
-  local began = time.monotonic()
   local out, err, code = children.host([[
-    local p = mp.Process{daemon = true, target = function() time.sleep(30) end}
+    local p = mp.Process{daemon = true, target = function() time.sleep(1000) end}
     p:start() print(p.pid)]])
   lu.assertEquals({ err, code }, { "", 0 })
-  lu.assertTrue(time.monotonic() - began < 10)
   lu.assertNil(lfs.attributes("/proc/" .. out:match("%d+")))
 end
 

@@ -243,16 +243,14 @@ local function suite(method)
   -- 77
   function Test:testDaemonsEndWithTheProgram()
     for _, ending in ipairs { "", "os.exit(0)", "os.exit(0, true)" } do
-      local began = time.monotonic()
       local out, err, code = host(method, [[
         local r, s = mp.Pipe(false)
         local p = ctx.Process{daemon = true, args = {s}, target = function(out)
           out:send(1)
-          time.sleep(60)
+          time.sleep(1000)
         end}
         p:start() r:recv() print(p.pid) ]] .. ending)
       lu.assertEquals({ err, code }, { "", 0 })
-      lu.assertTrue(time.monotonic() - began < 30)
       eventually(function() return not is_running(out:match("%d+")) end)
     end
   end

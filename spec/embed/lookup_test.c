@@ -100,7 +100,9 @@ static void test_a_name_that_is_not_there(void **state) {
   (void)state;
   const struct addrinfo *list;
   os_lookup *l;
-  assert_int_equal(os_lookup_start(&l, "no such host", 1, AF_UNSPEC, 0), 0);
+  char label[65] = ""; /* too long to be asked for */
+  memset(label, 'x', sizeof label - 1);
+  assert_int_equal(os_lookup_start(&l, label, 1, AF_UNSPEC, 0), 0);
   assert_int_not_equal(answer(l, &list), 0);
   assert_null(list);
   os_lookup_drop(l);

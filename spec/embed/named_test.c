@@ -203,13 +203,16 @@ static void names_go_when_nobody_is_left(void **state) {
 /* The shell must take them for nothing but names. */
 static void strange_names_are_names(void **state) {
   (void)state;
-  static const char *const strange[] = {"-rf", "*", " a  b ", "$(x)`x`\\",
-                                        "'\""};
-  enum { N = sizeof strange / sizeof *strange };
+  static const char *const formats[] = {"-rf%d", "*%d", " a  %d ",
+                                        "$(x)`x`%d\\", "'%d\""};
+  enum { N = sizeof formats / sizeof *formats };
+  char strange[N][40];
   ipc_tracker t = started();
   os_segment kept = published(), s[N];
-  for (int i = 0; i < N; i++)
+  for (int i = 0; i < N; i++) {
+    snprintf(strange[i], sizeof strange[i], formats[i], (int)getpid());
     s[i] = tracked(&t, strange[i]);
+  }
   ipc_tracker_close(&t);
   for (int i = 0; i < N; i++) {
     assert_true(goes(strange[i]));
