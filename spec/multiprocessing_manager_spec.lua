@@ -24,7 +24,7 @@ local function assert_raises(text, f, ...)
   return problem
 end
 
--- A manager for all tests of a class, ended with the last one's.
+-- Each test of the class has a manager of its own.
 local function with_manager(class)
   function class:setUp() self.m = mp.Manager() end
   function class:tearDown()

@@ -263,6 +263,7 @@ function TestPipe:testACancelledReceiverLosesNothing()
   local receiver, sender <close> = mp.Pipe(false)
   local _ <close> = receiver
   local thread = threading.Thread(receiver.recv_bytes, receiver):start()
+  blocked("read", thread)
   thread:cancel()
   thread:join()
   sender:send_bytes("kept")

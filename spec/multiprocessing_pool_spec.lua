@@ -282,7 +282,7 @@ function TestPool:testAHandleLastsAsLongAsItsTask()
   lu.assertEquals(result:get(LIMIT), 1)
 end
 
---- A large function is sent once, and one that has changed is sent again.
+--- A large function that has changed is sent again.
 function TestPool:testLargeFunctions()
   for _, method in ipairs(mp.get_all_start_methods()) do
     local pool <close> = mp.get_context(method).Pool(2)
@@ -299,6 +299,28 @@ function TestPool:testLargeFunctions()
     end
     for i = 1, 100 do lu.assertEquals(results[i]:get(LIMIT), list[i] + i) end
   end
+end
+
+--- To each of the workers.
+function TestPool:testALargeFunctionIsSentOnce()
+  local restored, meta = mp.Semaphore(0), { __name = "pool_spec.Counted" }
+  pickle.register("pool_spec.Counted", meta, {
+    reduce = function() return 1 end,
+    restore = function()
+      restored:release()
+      return setmetatable({}, meta)
+    end,
+  })
+  local pool <close> = mp.Pool(2)
+  local list, counted = range(20000), setmetatable({}, meta)
+  local function pick(i) return counted and list[i] end
+  lu.assertEquals(pool:map(pick, range(3000), 1), range(3000))
+  local n = restored:get_value()
+  lu.assertTrue(n == 1 or n == 2, n)
+  list[2] = 0
+  lu.assertEquals(pool:apply(pick, { 2 }), 0)
+  lu.assertEquals(restored:get_value(), n + 1)
+  restored = nil -- what is registered stays
 end
 
 function TestPool:testLargeArgumentsAndResults()

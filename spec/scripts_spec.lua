@@ -11,6 +11,13 @@ local function run(name)
   return out
 end
 
+-- The thread sanitizer does not support threads in the child of a fork.
+local function skip_forks(name)
+  local file <close> = assert(io.open("scripts/" .. name .. ".lua"))
+  lu.skipIf(os.getenv("TIDELOCK_SANITIZER") == "thread" and
+    file:read("a"):find("multiprocessing", 1, true), "ThreadSanitizer")
+end
+
 local function times(output, pattern)
   return select(2, output:gsub(pattern, ""))
 end
@@ -68,6 +75,7 @@ end
 
 -- All digits go where they are wanted.
 function TestScripts.testDigitsOfFactorials()
+  skip_forks("factorials")
   local name = os.tmpname()
   local out, err, code = program.run({"scripts/factorials.lua", "--print",
     "--digits", name, "30", "0"})
@@ -223,6 +231,7 @@ end
 
 for name, check in pairs(pictures) do
   TestScripts["test_" .. name] = function()
+    skip_forks(name)
     local path = os.tmpname()
     local options = name == "mandelbrot" and {path} or {"", path}
     if name == "picture" then
@@ -238,7 +247,10 @@ for name, check in pairs(pictures) do
 end
 
 for name, check in pairs(says) do
-  TestScripts["test_" .. name] = function() check(run(name)) end
+  TestScripts["test_" .. name] = function()
+    skip_forks(name)
+    check(run(name))
+  end
 end
 
 function TestScripts.testEveryExampleIsRun()

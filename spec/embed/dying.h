@@ -151,7 +151,8 @@ typedef struct storm {
   int least; /* kills in each run */
 } storm;
 
-enum { LEAST = OS_SANITIZED ? 100 : 1000 }; /* kills in all the runs of a test */
+/* Kills in all the runs of a test. */
+enum { LEAST = OS_SANITIZED ? 100 : 1000 };
 
 static inline void storm_start(storm *s, int i) {
   pid_t pid = fork();

@@ -274,8 +274,7 @@ static void random_deaths_hinder_nobody(void **state) {
   if (!FORKS) return;
   f.seen = shared_page(sizeof *f.seen);
   assert_int_equal(ipc_lock_create(&f.lock, &arena, false), 0);
-  storm s = {.body = hammer, .arg = &f, .seed = random_seed(),
-             .least = LEAST};
+  storm s = {.body = hammer, .arg = &f, .seed = random_seed(), .least = LEAST};
   for (int i = 0; i < 10 && f.seen->died == 0; i++) {
     storm_run(&s, 2 * SECOND);
     storm_end(&s);

@@ -79,7 +79,7 @@ local function difference(before, now)
     if not before.children[pid] then return ("process %s is left"):format(pid) end
   end
   for fd, target in pairs(now.descriptors) do
-    if not before.descriptors[fd] then
+    if before.descriptors[fd] ~= target then
       return ("descriptor %s is open: %s"):format(fd, target)
     end
   end
