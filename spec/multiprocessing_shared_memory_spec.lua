@@ -1,10 +1,10 @@
 -- Shared memory with a name. Numbers are those of CPython's behaviours that each test holds
 -- tidelock to.
-local errors = require("errors")
 local lfs = require("lfs")
 local lu = require("luaunit")
 local mp = require("multiprocessing")
 local shared_memory = require("multiprocessing.shared_memory")
+local assert_code = require("support.assert_code")
 local children = require("support.children")
 local eventually = require("support.eventually")
 local exhaust = require("support.exhaust")
@@ -31,13 +31,6 @@ local function block(options)
       pcall(shm.unlink, shm)
     end,
   })
-end
-
-local function assert_code(code, f, ...)
-  local ok, err = pcall(f, ...)
-  lu.assertFalse(ok)
-  lu.assertTrue(errors.is(err, errors.OSError), tostring(err))
-  lu.assertEquals(err.code, code)
 end
 
 local serial = 0

@@ -6,15 +6,8 @@ local lu = require("luaunit")
 local mp = require("multiprocessing")
 local forkserver = require("tidelock.multiprocessing.forkserver")
 local children = require("support.children")
+local descriptors = require("support.descriptors")
 local lasting = require("support.lasting")
-
-local function descriptors()
-  collectgarbage()
-  collectgarbage()
-  local n = 0
-  for _ in lfs.dir("/proc/self/fd") do n = n + 1 end
-  return n
-end
 
 local function suite(method)
   local ctx = mp.get_context(method)

@@ -8,6 +8,7 @@ local time = require("time")
 local blocked = require("support.blocked")
 local bunch = require("support.bunch")
 local eventually = require("support.eventually")
+local raised = require("support.raised")
 
 local PIPE, DEVNULL = subprocess.PIPE, subprocess.DEVNULL
 local LONG = 60 -- seconds
@@ -20,12 +21,6 @@ local function start(script, options)
   options.stdin = options.stdin or PIPE
   options.stdout = options.stdout or PIPE
   return subprocess.Popen(options)
-end
-
-local function raised(f, ...)
-  local ok, problem = pcall(f, ...)
-  lu.assertFalse(ok)
-  return problem
 end
 
 --- Text in which each place differs from its neighbours.

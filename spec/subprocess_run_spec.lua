@@ -11,16 +11,11 @@ local closing = require("support.closing")
 local eventually = require("support.eventually")
 local is_running = require("support.is_running")
 local program = require("support.program")
+local raised = require("support.raised")
 
 local PIPE, STDOUT, DEVNULL = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
 local LONG = 60 -- seconds
 local MOMENT = 0.25 -- seconds: what a child has after Ctrl-C
-
-local function raised(f, ...)
-  local ok, problem = pcall(f, ...)
-  lu.assertFalse(ok)
-  return problem
-end
 
 local function has_ended(pid) return lfs.attributes("/proc/" .. pid) == nil end
 
