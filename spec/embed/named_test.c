@@ -2,7 +2,6 @@
  * away when those who made them have been killed. */
 #include "ipc/named.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -21,22 +20,13 @@
 
 #include <cmocka.h>
 
+#include "descriptors.h"
 #include "ipc/tracker.h"
 
 #define SIZE ((size_t)5000)
 #define LIMIT 60 /* seconds, for what should take a moment */
 
 static char name[OS_NAMED_MAX + 1]; /* this process's own */
-
-static int count_descriptors(void) {
-  int n = 0;
-  DIR *dir = opendir("/proc/self/fd");
-  assert_non_null(dir);
-  while (readdir(dir))
-    n++;
-  closedir(dir);
-  return n;
-}
 
 static int descriptors;
 
