@@ -128,7 +128,8 @@ end
 function says.tour(output)
   for n = 1, 9 do assertInOrder(output, {("\n%d. "):format(n)}) end
   for line in output:gmatch("[^\n]+") do
-    lu.assertTrue(#line <= 80, line)
+    -- How long an echo takes is the machine's.
+    lu.assertTrue(#line:gsub("p50 %d+ us, p99 %d+ us", "p50 5 us, p99 5 us") <= 80, line)
     lu.assertNil(line:match("%f[%a]nan%f[%A]") or line:match("%f[%a]inf%f[%A]"),
       line)
   end
