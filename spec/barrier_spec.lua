@@ -271,7 +271,8 @@ function TestBarrier.testATimeoutDuringTheActionBreaksThePass()
   barrier = sync.Barrier(2, function()
     eventually(function() return barrier.broken end)
   end)
-  impatient = waiters(barrier, 1, 0.05)[1]
+  impatient = spawn(wait, barrier, 0.05)
+  eventually(function() return barrier.n_waiting == 1 or barrier.broken end)
   lu.assertEquals(wait(barrier), "broken")
   lu.assertEquals(impatient:result(60), "broken")
 end

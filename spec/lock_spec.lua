@@ -306,10 +306,8 @@ local function suite(new)
     }) do
       local waiter = spawn(wait)
       blocked(on .. "r?lock", waiter)
-      local start = time.monotonic()
       waiter:cancel()
-      lu.assertTrue(waiter:join(30))
-      lu.assertTrue(time.monotonic() - start < 3)
+      lu.assertTrue(waiter:join(30)) -- long before its own time is over
       local ok, err = pcall(waiter.result, waiter)
       lu.assertFalse(ok)
       lu.assertStrContains(tostring(err), "Cancelled")

@@ -29,11 +29,6 @@ local function comer(barrier, after)
   end):start()
 end
 
-local function exitcode(process)
-  lu.assertTrue(process:join(LIMIT))
-  return process.exitcode
-end
-
 local TestBarrier = {}
 
 -- 29, 107
@@ -43,7 +38,7 @@ function TestBarrier.testProcessesMeet()
     local processes, seen = {}, {}
     for i = 1, 3 do processes[i] = comer(barrier) end
     seen[barrier:wait(LIMIT)] = true
-    for _, process in ipairs(processes) do seen[exitcode(process)] = true end
+    for _, process in ipairs(processes) do seen[children.exitcode(process)] = true end
     for index = 0, 3 do lu.assertTrue(seen[index], index) end
   end
   lu.assertFalse(barrier.broken)
@@ -65,7 +60,7 @@ function TestBarrier.testNobodyLaps()
   end
   local processes = {}
   for i = 1, n do processes[i] = mp.Process(go):start() end
-  for _, process in ipairs(processes) do lu.assertEquals(exitcode(process), 5) end
+  for _, process in ipairs(processes) do lu.assertEquals(children.exitcode(process), 5) end
 end
 
 -- 30, 107
@@ -75,7 +70,7 @@ function TestBarrier.testTheActionRunsInOneOfTheProcesses()
   local processes = { comer(barrier), comer(barrier) }
   barrier:wait(LIMIT)
   lu.assertEquals(acted:get_value(), 1)
-  for _, process in ipairs(processes) do lu.assertTrue(exitcode(process) < 3) end
+  for _, process in ipairs(processes) do lu.assertTrue(children.exitcode(process) < 3) end
 end
 
 -- 32, 107
@@ -84,7 +79,7 @@ function TestBarrier.testATimeoutBreaksItForAllProcesses()
   local process = comer(barrier)
   eventually(function() return barrier.n_waiting == 1 end)
   lu.assertEquals(wait(barrier, 0.05), "broken")
-  lu.assertEquals(exitcode(process), 99)
+  lu.assertEquals(children.exitcode(process), 99)
   lu.assertTrue(barrier.broken)
   lu.assertEquals((children.outcome(function() barrier:reset() end)), 0)
   lu.assertFalse(barrier.broken)
@@ -99,12 +94,12 @@ function TestBarrier.testTheDeathOfAWaiterBreaksIt()
   eventually(function() return barrier.n_waiting == 2 end)
   dead:kill()
   dead:join()
-  lu.assertEquals(exitcode(waiter), 99)
+  lu.assertEquals(children.exitcode(waiter), 99)
   lu.assertTrue(barrier.broken)
   barrier:reset()
   local others = { comer(barrier), comer(barrier) }
   lu.assertNotEquals(wait(barrier, LIMIT), "broken")
-  for _, process in ipairs(others) do lu.assertTrue(exitcode(process) < 3) end
+  for _, process in ipairs(others) do lu.assertTrue(children.exitcode(process) < 3) end
 end
 
 -- 108: of one that has taken part, and is not there now.
@@ -124,13 +119,13 @@ function TestBarrier.testAnOrderlyEndDoesNotBreakIt()
   local barrier = mp.Barrier(2)
   local process = comer(barrier)
   barrier:wait(LIMIT)
-  exitcode(process)
+  children.exitcode(process)
   local waiter = threading.Thread(wait, barrier):start()
   eventually(function() return barrier.n_waiting == 1 end)
   lu.assertFalse(waiter:join(0.1)) -- it has looked some times
   process = comer(barrier)
   lu.assertNotEquals(waiter:result(LIMIT), "broken")
-  exitcode(process)
+  children.exitcode(process)
 end
 
 -- 108
@@ -141,7 +136,7 @@ function TestBarrier.testADeathInTheActionBreaksIt()
   end)
   local waiter = threading.Thread(wait, barrier):start()
   eventually(function() return barrier.n_waiting == 1 end)
-  lu.assertEquals(exitcode(comer(barrier)), -9)
+  lu.assertEquals(children.exitcode(comer(barrier)), -9)
   lu.assertEquals(waiter:result(LIMIT), "broken")
 end
 

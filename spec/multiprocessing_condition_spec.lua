@@ -7,7 +7,6 @@ local threading = require("threading")
 local time = require("time")
 local blocked = require("support.blocked")
 local children = require("support.children")
-local eventually = require("support.eventually")
 local leave = require("support.leave")
 local shared_suite = require("support.shared_suite")
 
@@ -17,20 +16,17 @@ local function waiters_of(cond) return tonumber(tostring(cond):match("waiters=(%
 
 --- A process that waits; its exit code tells how that ended.
 local function waiter_of(cond, timeout)
-  local before = waiters_of(cond)
+  local locked = mp.Semaphore(0)
   local process = mp.Process(function()
     cond:acquire()
+    locked:release()
     local notified = cond:wait(timeout or LIMIT)
     cond:release()
     leave(notified and 5 or 6)
   end):start()
-  eventually(function() return waiters_of(cond) == before + 1 end)
+  locked:acquire()
+  cond:with(function() end) -- free only once it waits
   return process
-end
-
-local function exitcode(process)
-  lu.assertTrue(process:join(LIMIT))
-  return process.exitcode
 end
 
 local TestCondition = {}
@@ -41,12 +37,12 @@ function TestCondition.testNotifiesTheOldestProcesses()
   local processes = {}
   for i = 1, 4 do processes[i] = waiter_of(cond) end
   cond:with(function() cond:notify(2) end)
-  lu.assertEquals(exitcode(processes[1]), 5)
-  lu.assertEquals(exitcode(processes[2]), 5)
+  lu.assertEquals(children.exitcode(processes[1]), 5)
+  lu.assertEquals(children.exitcode(processes[2]), 5)
   lu.assertEquals(waiters_of(cond), 2)
   cond:with(function() cond:notify_all() end)
-  lu.assertEquals(exitcode(processes[3]), 5)
-  lu.assertEquals(exitcode(processes[4]), 5)
+  lu.assertEquals(children.exitcode(processes[3]), 5)
+  lu.assertEquals(children.exitcode(processes[4]), 5)
 end
 
 -- 18, 19, 107
@@ -54,9 +50,9 @@ function TestCondition.testATimeoutIsAProcesssOwn()
   local cond = mp.Condition(mp.Lock())
   local impatient = waiter_of(cond, 0.05)
   local patient = waiter_of(cond)
-  lu.assertEquals(exitcode(impatient), 6)
+  lu.assertEquals(children.exitcode(impatient), 6)
   cond:with(function() cond:notify() end)
-  lu.assertEquals(exitcode(patient), 5)
+  lu.assertEquals(children.exitcode(patient), 5)
 end
 
 -- 108: a killed waiter is not notified in the place of a living one.
@@ -66,7 +62,7 @@ function TestCondition.testANotificationPassesOverTheDead()
   dead:kill()
   dead:join()
   cond:with(function() cond:notify() end)
-  lu.assertEquals(exitcode(second), 5)
+  lu.assertEquals(children.exitcode(second), 5)
   lu.assertEquals(waiters_of(cond), 0)
 end
 
@@ -79,8 +75,8 @@ function TestCondition.testANotificationOfTheDyingPassesOn()
   local late = waiter_of(cond, 0.5)
   dying:kill()
   dying:join()
-  lu.assertEquals(exitcode(second), 5)
-  lu.assertEquals(exitcode(late), 6) -- came after it
+  lu.assertEquals(children.exitcode(second), 5)
+  lu.assertEquals(children.exitcode(late), 6) -- came after it
 end
 
 -- 108
@@ -137,7 +133,7 @@ function TestCondition.testProducerAndConsumer()
       cond:notify()
     end)
   end
-  lu.assertEquals(exitcode(process), 5)
+  lu.assertEquals(children.exitcode(process), 5)
 end
 
 local classes = shared_suite("condition", {})

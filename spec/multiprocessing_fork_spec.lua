@@ -1,34 +1,14 @@
 -- What a forked child has of its parent, and what it has not. Numbers are those of CPython's
 -- behaviours that each test holds tidelock to.
-local lfs = require("lfs")
 local lu = require("luaunit")
-local mp = require("multiprocessing")
 local subprocess = require("subprocess")
 local bunch = require("support.bunch")
 local threading = require("threading")
-local time = require("time")
 local children = require("support.children")
 
-local LIMIT = 20 -- seconds, for what should take a moment
+local LIMIT = 60 -- seconds, for what should take a moment
 
 local TestFork = {}
-
--- 79
-function TestFork:testAChildJoinsItsThreadsAndChildren()
-  local code, messages = children.outcome(function(sender)
-    local gate = threading.Event()
-    threading.Thread(function()
-      gate:wait()
-      sender:send_bytes("thread")
-      mp.Process(function() sender:send_bytes("grandchild") end):start()
-    end):start()
-    threading.Thread(function()
-      time.sleep(0.01)
-      gate:set()
-    end):start()
-  end)
-  lu.assertEquals({ code, messages }, { 0, "thread grandchild" })
-end
 
 -- 79
 function TestFork:testDaemonThreadsDoNotHoldAChild()
@@ -79,19 +59,6 @@ function TestFork:testAChildRunsNothingThatIsTheParents()
     end
     io.write("end ")]])
   lu.assertEquals(out, "child leaver child child close end gc ")
-end
-
--- 87
-function TestFork:testSeveralThreadsStartProcesses()
-  local first, last = threading.Barrier(8), threading.Barrier(8) -- as in regress/101
-  local codes, failed = bunch(8, function(i)
-    first:wait()
-    local code, message = children.outcome(function(sender) sender:send_bytes(tostring(i)) end)
-    last:wait()
-    return code == 0 and message
-  end)
-  lu.assertEquals(failed, {})
-  lu.assertEquals(codes, { "1", "2", "3", "4", "5", "6", "7", "8" })
 end
 
 -- 87
@@ -254,27 +221,10 @@ function TestFork:testForkWhileOthersHammerLocksQueuesAndPrint()
   lu.assertEquals({ lines.child, lines.thread }, { 30, 30 })
 end
 
--- 88
-function TestFork:testAChildIsInTheSamePlace()
-  local _, messages = children.outcome(function(sender)
-    sender:send_bytes(lfs.currentdir())
-    sender:send_bytes(package.path)
-    sender:send_bytes(arg[0])
-  end)
-  lu.assertEquals(messages, table.concat({ lfs.currentdir(), package.path, arg[0] }, " "))
-end
-
 function TestFork:testAChildsWriteIsNotSeen()
   local shared = { 1 }
   children.outcome(function() shared[1] = 2 end)
   lu.assertEquals(shared, { 1 })
-end
-
-function TestFork:testChildrenGetOtherRandomNumbers()
-  local function draw(sender) sender:send_bytes(tostring(math.random(0))) end
-  local _, a = children.outcome(draw)
-  local _, b = children.outcome(draw)
-  lu.assertNotEquals(a, b)
 end
 
 --- It is not the child's to reap: its end is seen all the same, its code is not.

@@ -141,7 +141,7 @@ for name, address in pairs { Unix = false, TCP = { "127.0.0.1", 0 } } do
       collectgarbage()
       collectgarbage()
       -- It is still in the queue, or it has seen the end.
-      lu.assertTrue(#connection.wait({ object.listener, object.client }, 0) > 0)
+      lu.assertTrue(#connection.wait({ object.listener, object.client }, 60) > 0)
       object.client:close()
       object.listener:close()
     end,

@@ -8,7 +8,6 @@ local time = require("time")
 local blocked = require("support.blocked")
 local children = require("support.children")
 local eventually = require("support.eventually")
-local leftovers = require("support.leftovers")
 local seed = require("support.seed")
 
 local LIMIT = 60 -- seconds, for what should take a moment
@@ -28,13 +27,6 @@ end
 mp.get_context("forkserver").Process(function() end):start():join()
 
 local TestQueue = {}
-
-function TestQueue:setUp() self.before = leftovers.take() end
-
-function TestQueue:tearDown()
-  for _, process in ipairs(mp.active_children()) do process:kill() process:join() end
-  leftovers.check(self.before)
-end
 
 -- 90
 function TestQueue.testItemsOfOneProducerComeInOrder()

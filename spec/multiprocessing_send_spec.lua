@@ -255,7 +255,6 @@ function TestSend:testHandlesThatNobodyTakes()
   lu.assertTrue(far:poll(LIMIT)) -- the last copy is gone
 end
 
---- What is no value is gone, and the next message is understood.
 --- What could not be sent is let go at once, not when the garbage is collected.
 function TestSend:testHandlesOfAFailedSend()
   local receiver <close>, sender = mp.Pipe(false)
@@ -272,6 +271,7 @@ function TestSend:testHandlesOfAFailedSend()
   lu.assertErrorMsgContains("ended", receiver.recv, receiver)
 end
 
+--- What is no value is gone, and the next message is understood.
 function TestSend:testGarbage()
   each_kind(function(a, b)
     for _, bytes in ipairs { "", "x", ("\255"):rep(100), "#CHALLENGE#" .. ("x"):rep(32) } do

@@ -6,14 +6,8 @@ local lu = require("luaunit")
 local mp = require("multiprocessing")
 local forkserver = require("tidelock.multiprocessing.forkserver")
 local children = require("support.children")
-
-local function descriptors()
-  collectgarbage()
-  collectgarbage()
-  local n = 0
-  for _ in lfs.dir("/proc/self/fd") do n = n + 1 end
-  return n
-end
+local descriptors = require("support.descriptors")
+local lasting = require("support.lasting")
 
 local function suite(method)
   local ctx = mp.get_context(method)
@@ -217,7 +211,8 @@ local function suite(method)
   -- 84
   function Test:testNoDescriptorOfTheParentIsInAChild()
     local file <close> = assert(io.open("/dev/null"))
-    local open = io.popen("exec sleep 60", "r") -- one without close-on-exec may be in it
+    local command, finish = lasting()
+    local open = io.popen(command, "r") -- one without close-on-exec may be in it
     local receiver <close>, sender = mp.Pipe(false)
     local _ <close> = sender
     local process = ctx.Process(function(out)
@@ -232,7 +227,7 @@ local function suite(method)
     end, sender):start()
     local found = receiver:recv()
     process:join()
-    os.execute("kill " .. io.popen("pgrep -P " .. mp.current_process().pid .. " sleep"):read("a"))
+    finish()
     open:close()
     lu.assertNotNil(file)
     local expected = { "anon_inode:[pidfd]", "socket:[]" } -- of its parent, the sender

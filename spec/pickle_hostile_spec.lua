@@ -249,10 +249,10 @@ end
 function TestHostile:testHandlesOfTheLibrary()
   local a, b <close> = mp.Pipe()
   local _ <close> = a
-  local objects = { a, mp.Queue(), mp.JoinableQueue(), mp.SimpleQueue(), mp.Lock(), mp.RLock(),
+  local handles = { a, mp.Queue(), mp.JoinableQueue(), mp.SimpleQueue(), mp.Lock(), mp.RLock(),
     mp.Semaphore(), mp.Condition(), mp.Event(), mp.Barrier(2), mp.Value("int8", 1),
     mp.Array("int8", 1), core.self(), mp.connection.Listener()._socket }
-  for _, object in ipairs(objects) do
+  for _, object in ipairs(handles) do
     a:send(object)
     local bytes = b:recv_bytes()
     local name, next = read_text(bytes, #HEADER + 3)

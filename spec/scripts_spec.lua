@@ -11,6 +11,13 @@ local function run(name)
   return out
 end
 
+-- The thread sanitizer does not support threads in the child of a fork.
+local function skip_forks(name)
+  local file <close> = assert(io.open("scripts/" .. name .. ".lua"))
+  lu.skipIf(os.getenv("TIDELOCK_SANITIZER") == "thread" and
+    file:read("a"):find("multiprocessing", 1, true), "ThreadSanitizer")
+end
+
 local function times(output, pattern)
   return select(2, output:gsub(pattern, ""))
 end
@@ -68,6 +75,7 @@ end
 
 -- All digits go where they are wanted.
 function TestScripts.testDigitsOfFactorials()
+  skip_forks("factorials")
   local name = os.tmpname()
   local out, err, code = program.run({"scripts/factorials.lua", "--print",
     "--digits", name, "30", "0"})
@@ -120,7 +128,8 @@ end
 function says.tour(output)
   for n = 1, 9 do assertInOrder(output, {("\n%d. "):format(n)}) end
   for line in output:gmatch("[^\n]+") do
-    lu.assertTrue(#line <= 80, line)
+    -- How long an echo takes is the machine's.
+    lu.assertTrue(#line:gsub("p50 %d+ us, p99 %d+ us", "p50 5 us, p99 5 us") <= 80, line)
     lu.assertNil(line:match("%f[%a]nan%f[%A]") or line:match("%f[%a]inf%f[%A]"),
       line)
   end
@@ -132,7 +141,7 @@ function says.pool_squares(output)
     lu.assertStrContains(output, ("%2d squared is %3d, says ForkPoolWorker-")
       :format(i, i * i))
   end
-  lu.assertStrMatches(output, ".*5 workers took %d.%d+ s.*")
+  lu.assertStrMatches(output, ".*\n%d workers took %d+.%d+ s.*")
 end
 
 -- Both print all, beside the main process.
@@ -162,7 +171,7 @@ end
 function says.shared_counter(output)
   local without = tonumber(output:match("without its lock:.-lost (%d+)"))
   local with = tonumber(output:match("with its lock:.-lost (%d+)"))
-  lu.assertTrue(without > 0, output)
+  lu.assertNotNil(without, output) -- none, perhaps, on one CPU
   lu.assertEquals(with, 0, output)
 end
 
@@ -223,6 +232,7 @@ end
 
 for name, check in pairs(pictures) do
   TestScripts["test_" .. name] = function()
+    skip_forks(name)
     local path = os.tmpname()
     local options = name == "mandelbrot" and {path} or {"", path}
     if name == "picture" then
@@ -238,7 +248,10 @@ for name, check in pairs(pictures) do
 end
 
 for name, check in pairs(says) do
-  TestScripts["test_" .. name] = function() check(run(name)) end
+  TestScripts["test_" .. name] = function()
+    skip_forks(name)
+    check(run(name))
+  end
 end
 
 function TestScripts.testEveryExampleIsRun()

@@ -8,6 +8,7 @@ local time = require("time")
 local blocked = require("support.blocked")
 local bunch = require("support.bunch")
 local eventually = require("support.eventually")
+local raised = require("support.raised")
 
 local PIPE, DEVNULL = subprocess.PIPE, subprocess.DEVNULL
 local LONG = 60 -- seconds
@@ -20,12 +21,6 @@ local function start(script, options)
   options.stdin = options.stdin or PIPE
   options.stdout = options.stdout or PIPE
   return subprocess.Popen(options)
-end
-
-local function raised(f, ...)
-  local ok, problem = pcall(f, ...)
-  lu.assertFalse(ok)
-  return problem
 end
 
 --- Text in which each place differs from its neighbours.
@@ -125,8 +120,13 @@ end
 function TestCommunicate.testATimeoutAfterTheEndOfThePipes()
   local process = subprocess.Popen({ "sh", "-c", "echo text; exec >&-; exec sleep 1000" },
     { stdout = PIPE })
+  local problem
+  eventually(function()
+    problem = raised(process.communicate, process, nil, 0.1)
+    return problem.stdout == "text\n"
+  end)
   for _ = 1, 3 do
-    local problem = raised(process.communicate, process, nil, 0.1)
+    problem = raised(process.communicate, process, nil, 0.1)
     lu.assertTrue(errors.is(problem, subprocess.TimeoutExpired))
   end
   process:kill()
@@ -162,8 +162,11 @@ function TestCommunicate.testACancelLosesNothing()
   thread:cancel()
   lu.assertTrue(errors.is(raised(thread.result, thread, LONG), errors.Cancelled))
   lu.assertNil(process:poll())
-  local problem = raised(process.communicate, process, nil, 0.1)
-  lu.assertStrMatches(problem.stdout, "before\n%d+\n")
+  local problem
+  eventually(function()
+    problem = raised(process.communicate, process, nil, 0.1)
+    return problem.stdout:find("^before\n%d+\n$")
+  end)
   os.execute("kill " .. problem.stdout:match("%d+"))
   local out = process:communicate(nil, LONG)
   lu.assertTrue(out == problem.stdout .. text)

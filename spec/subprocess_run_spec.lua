@@ -7,18 +7,15 @@ local subprocess = require("subprocess")
 local threading = require("threading")
 local time = require("time")
 local blocked = require("support.blocked")
+local closing = require("support.closing")
 local eventually = require("support.eventually")
 local is_running = require("support.is_running")
 local program = require("support.program")
+local raised = require("support.raised")
 
 local PIPE, STDOUT, DEVNULL = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
 local LONG = 60 -- seconds
-
-local function raised(f, ...)
-  local ok, problem = pcall(f, ...)
-  lu.assertFalse(ok)
-  return problem
-end
+local MOMENT = 0.25 -- seconds: what a child has after Ctrl-C
 
 local function has_ended(pid) return lfs.attributes("/proc/" .. pid) == nil end
 
@@ -107,14 +104,26 @@ end
 
 local TestEarly = {}
 
+--- What run raises when the time is over. That is made longer until the script
+--- has said what is wanted before.
+local function run_out(wanted, args, options)
+  local problem
+  options.timeout = 0.25
+  eventually(function()
+    options.timeout = 2 * options.timeout
+    problem = raised(subprocess.run, args, options)
+    return problem.stdout:find(wanted)
+  end)
+  return problem
+end
+
 function TestEarly.testATimeoutKillsTheChild()
   local before = time.monotonic()
-  local problem = raised(subprocess.run, { "sh", "-c", "echo $$; echo e >&2; exec sleep 1000" },
-    { timeout = 0.5, capture_output = true })
-  local taken = time.monotonic() - before
+  local options = { capture_output = true }
+  local problem = run_out("%d\n", { "sh", "-c", "echo e >&2; echo $$; exec sleep 1000" }, options)
+  lu.assertTrue(time.monotonic() - before >= 0.3)
   lu.assertTrue(errors.is(problem, subprocess.TimeoutExpired))
-  lu.assertTrue(taken >= 0.3 and taken < LONG)
-  lu.assertEquals({ problem.timeout, problem.stderr }, { 0.5, "e\n" })
+  lu.assertEquals({ problem.timeout, problem.stderr }, { options.timeout, "e\n" })
   lu.assertTrue(has_ended(problem.stdout:match("%d+"))) -- it is reaped by now
   for _, name in ipairs({ "call", "check_call", "check_output" }) do
     problem = raised(subprocess[name], { "sleep", "1000" }, { timeout = 0.01 })
@@ -125,10 +134,8 @@ end
 -- The shell is killed, what it had started holds the pipe: it is not waited
 -- for.
 function TestEarly.testATimeoutDoesNotWaitForGrandchildren()
-  local before = time.monotonic()
-  local problem = raised(subprocess.run, "sleep 1000 & echo $$ $!; wait; echo no",
-    { shell = true, timeout = 0.5, capture_output = true })
-  lu.assertTrue(time.monotonic() - before < LONG)
+  local problem = run_out("%d\n", "sleep 1000 & echo $$ $!; wait; echo no",
+    { shell = true, capture_output = true })
   local shell, sleeper = problem.stdout:match("(%d+) (%d+)")
   lu.assertTrue(has_ended(shell))
   lu.assertFalse(has_ended(sleeper))
@@ -137,8 +144,8 @@ end
 
 -- The advice of the documentation.
 function TestEarly.testASessionIsEndedAsAWhole()
-  local problem = raised(subprocess.run, "sleep 1000 & echo $$ $!; wait",
-    { shell = true, timeout = 0.5, stdout = PIPE, start_new_session = true })
+  local problem = run_out("%d\n", "sleep 1000 & echo $$ $!; wait",
+    { shell = true, stdout = PIPE, start_new_session = true })
   local shell, sleeper = problem.stdout:match("(%d+) (%d+)")
   subprocess.call({ "kill", "-9", "--", "-" .. shell })
   eventually(function() return not is_running(sleeper) end)
@@ -169,68 +176,84 @@ function TestEarly.testACancelKillsTheChild()
 end
 
 function TestEarly.testAKillKillsTheChild()
-  local thread, pid = runs(function(script)
-    while true do pcall(subprocess.call, script, { shell = true }) end
+  closing(true, function()
+    local thread, pid = runs(function(script)
+      while true do pcall(subprocess.call, script, { shell = true }) end
+    end)
+    blocked("process", thread)
+    local start = time.monotonic()
+    thread:kill()
+    lu.assertTrue(errors.is(raised(thread.result, thread, LONG), errors.Killed))
+    local took, ended = time.monotonic() - start, has_ended(pid)
+    if not ended then os.execute("kill -9 " .. pid .. " 2>/dev/null") end
+    return ended, took
   end)
-  blocked("process", thread)
-  thread:kill()
-  lu.assertTrue(errors.is(raised(thread.result, thread, LONG), errors.Killed))
-  lu.assertTrue(has_ended(pid))
 end
 
 --- A host of its own, in which another thread sends SIGINT to it, and to the
--- child if 'both', once the child has said that it is there.
+-- child if 'both', once the child has said that it is there (HERE in its script)
+-- and the call has begun. After the call there is the file GO. Returns what the
+-- host has said, and for how long the call went on.
 local function interrupted(call, child, both)
   local out, err = program.eval(([[
     local subprocess, time, errors, threading = require("subprocess"), require("time"),
       require("errors"), require("threading")
-    local name = os.tmpname()
-    local pid
+    local name, script = os.tmpname(), %q
+    script = script:gsub("HERE", "echo $$ >" .. name):gsub("GO", name .. ".go")
+    local pid, process, begun, struck
     threading.Thread(function()
       local text
       repeat
         time.sleep(0.01)
         local file <close> = io.open(name)
         text = file:read("a")
-      until text:find("\n")
+      until text:find("\n") and begun
       os.remove(name)
+      struck = time.monotonic()
       pid = text:match("%%d+")
       os.execute("kill -INT $PPID " .. (%s and pid or "")) -- it first: the child's end is seen
     end):start()
-    local start = time.monotonic()
-    local script = "echo $$ >" .. name .. "; " .. %q
-    local process
     local ok, problem = pcall(function() %s end)
+    local took = time.monotonic() - struck
+    io.open(name .. ".go", "w"):close()
     print(ok, tostring(problem))
     print(process and process:wait(20) or io.open("/proc/" .. pid) == nil)
-    print(time.monotonic() - start < 20)]]):format(both, child, call), { timeout = LONG })
+    os.remove(name .. ".go")
+    print(took)]]):format(child, both, call), { timeout = LONG })
   lu.assertEquals(err, "")
-  return out
+  local said, took = out:match("^(.*\n)(.*)\n$")
+  return said, tonumber(took)
 end
 
-local RUN = [[subprocess.run(script, { shell = true, stdout = subprocess.PIPE })]]
-local WAIT = [[process = subprocess.Popen(script, { shell = true }) process:wait()]]
+local RUN = [[begun = true subprocess.run(script, { shell = true, stdout = subprocess.PIPE })]]
+local WAIT = [[process = subprocess.Popen(script, { shell = true }) begun = true process:wait()]]
 
 function TestEarly.testAnInterruptEndsTheChildOfRun()
-  lu.assertEquals(interrupted(RUN, "exec sleep 1000", true), "false\tinterrupted!\ntrue\ntrue\n")
-  lu.assertEquals(interrupted(RUN, "trap '' INT; exec sleep 1000", false),
-    "false\tinterrupted!\ntrue\ntrue\n")
+  for script, both in pairs({
+    ["HERE; exec sleep 1000"] = true,
+    ["trap '' INT; HERE; exec sleep 1000"] = false,
+  }) do
+    lu.assertEquals({ (interrupted(RUN, script, both)) }, { "false\tinterrupted!\ntrue\n" })
+  end
 end
 
 -- A child that ends by Ctrl-C in its own way has the time to do so.
 function TestEarly.testTheChildOfRunHasAMoment()
   local name = os.tmpname()
-  lu.assertEquals(interrupted(RUN,
-    ("trap 'kill $!; echo ended >%s; exit 3' INT; sleep 1000 & wait"):format(name), true),
-    "false\tinterrupted!\ntrue\ntrue\n")
-  local file <close> = io.open(name)
-  lu.assertEquals(file:read("a"), "ended\n")
+  closing({ "false\tinterrupted!\ntrue\n", "ended\n" }, function()
+    local said, took = interrupted(RUN,
+      ("trap 'kill $!; echo ended >%s; exit 3' INT; sleep 60 & HERE; wait"):format(name), true)
+    local file <close> = io.open(name, "r+")
+    local text = file:read("a")
+    io.open(name, "w"):close()
+    return { said, text }, took
+  end, MOMENT)
   os.remove(name)
 end
 
 function TestEarly.testAnInterruptedWaitLeavesTheChildAlone()
-  lu.assertEquals(interrupted(WAIT, "sleep 0.3; exit 7", false),
-    "false\tinterrupted!\n7\ntrue\n")
+  local said = interrupted(WAIT, "HERE; until [ -e GO ]; do sleep 0.01; done; exit 7", false)
+  lu.assertEquals(said, "false\tinterrupted!\n7\n")
 end
 
 return { TestRun = TestRun, TestEarly = TestEarly }

@@ -9,8 +9,10 @@ local time = require("time")
 local blocked = require("support.blocked")
 local bunch = require("support.bunch")
 local cmodules = require("support.cmodules")
+local descriptors = require("support.descriptors")
 local eventually = require("support.eventually")
 local program = require("support.program")
+local raised = require("support.raised")
 
 local PIPE, STDOUT, DEVNULL = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
 local LONG = 60 -- seconds
@@ -26,18 +28,6 @@ local function output(options)
   options.stdout = PIPE
   local process <close> = subprocess.Popen(options)
   return (process:communicate())
-end
-
-local function descriptors()
-  local n = 0
-  for _ in lfs.dir("/proc/self/fd") do n = n + 1 end
-  return n
-end
-
-local function raised(f, ...)
-  local ok, problem = pcall(f, ...)
-  lu.assertFalse(ok)
-  return problem
 end
 
 local function temporary()

@@ -30,10 +30,11 @@ function pickle.dumps(value) end
 --- The value that the bytes stand for. Raises `UnpicklingError` for anything that
 --- dumps has not made; damaged or hostile bytes take time and memory only in
 --- proportion to their number, but for integer keys of a table that were chosen to
---- collide, for which Lua itself takes long: about 1 s for 300 KB. Without `functions` the bytes may come from
---- anybody: they cannot contain functions, modules, or anything else by name, and
---- no code runs but the restore functions of registered classes. With it they
---- must come from somebody whom one trusts with everything.
+--- collide, for which Lua itself takes long: about 1 s for 300 KB. Without
+--- `functions` the bytes may come from anybody: they cannot contain functions,
+--- modules, or anything else by name, and no code runs but the restore functions of
+--- registered classes. With it they must come from somebody whom one trusts with
+--- everything.
 ---@param bytes string
 ---@param options? {functions: boolean} functions: load functions, and what travels by name
 ---@return any

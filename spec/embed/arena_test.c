@@ -2,7 +2,6 @@
  * live, in a forked child and in a process that got a descriptor. */
 #include "ipc/arena.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -19,18 +18,9 @@
 
 #include <cmocka.h>
 
+#include "descriptors.h"
 #define MANY 5000
 #define LEAST ((size_t)64 * 1024) /* bytes of a chunk */
-
-static int count_descriptors(void) {
-  int n = 0;
-  DIR *dir = opendir("/proc/self/fd");
-  assert_non_null(dir);
-  while (readdir(dir))
-    n++;
-  closedir(dir);
-  return n;
-}
 
 static int descriptors;
 

@@ -148,7 +148,11 @@ typedef struct storm {
   pid_t pids[WORKERS];
   uint64_t seed;
   int kills;
+  int least; /* kills in each run */
 } storm;
+
+/* Kills in all the runs of a test. */
+enum { LEAST = OS_SANITIZED ? 100 : 1000 };
 
 static inline void storm_start(storm *s, int i) {
   pid_t pid = fork();
@@ -163,12 +167,13 @@ static inline void storm_start(storm *s, int i) {
 }
 
 /* Kills workers, stops some for a moment, and starts others for the dead, for
- * that time; then it kills all, or leaves them running. */
+ * that time and until there were enough kills; they are left running. */
 static inline void storm_run(storm *s, int64_t time) {
   for (int i = 0; i < WORKERS; i++)
     storm_start(s, i);
   int64_t end = os_deadline(time);
-  while (os_now() < end) {
+  int enough = s->kills + s->least;
+  while (os_now() < end || s->kills < enough) {
     int i = (int)(random_next(&s->seed) % WORKERS);
     if (random_next(&s->seed) % 16 == 0) {
       int j = (int)(random_next(&s->seed) % WORKERS);

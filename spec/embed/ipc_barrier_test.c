@@ -305,7 +305,10 @@ static void random_deaths_break_it(void **state) {
   if (!FORKS) return;
   f.seen = shared_page(sizeof *f.seen);
   assert_int_equal(ipc_barrier_create(&f.b, 3), 0);
-  storm s = {.body = meet_again_and_again, .arg = &f, .seed = random_seed()};
+  storm s = {.body = meet_again_and_again,
+             .arg = &f,
+             .seed = random_seed(),
+             .least = LEAST};
   storm_run(&s, 2 * SECOND);
   long passed = f.seen->passed; /* those who live still meet */
   int64_t deadline = os_deadline(LIMIT);

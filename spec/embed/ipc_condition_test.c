@@ -249,7 +249,8 @@ static void random_deaths_lose_no_notification(void **state) {
   field f;
   if (!FORKS) return;
   f.seen = shared_page(sizeof *f.seen);
-  storm s = {.body = trade, .arg = &f, .seed = random_seed()};
+  storm s = {
+      .body = trade, .arg = &f, .seed = random_seed(), .least = LEAST / 8};
   for (int round = 0; round < 8; round++) {
     assert_int_equal(ipc_lock_create(&f.lock, &arena, false), 0);
     assert_int_equal(ipc_condition_create(&f.c), 0);
@@ -330,7 +331,10 @@ static void random_deaths_keep_nobody_waiting(void **state) {
   if (!FORKS) return;
   b.seen = shared_page(sizeof *b.seen);
   assert_int_equal(ipc_event_create(&b.e, &arena), 0);
-  storm s = {.body = ring_and_listen, .arg = &b, .seed = random_seed()};
+  storm s = {.body = ring_and_listen,
+             .arg = &b,
+             .seed = random_seed(),
+             .least = LEAST / 5};
   storm_run(&s, SECOND);
   storm_end(&s);
   printf("event: %d kills, heard %ld times\n", s.kills, b.seen->heard);

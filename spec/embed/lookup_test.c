@@ -2,7 +2,6 @@
 #include "lookup.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -15,23 +14,14 @@
 
 #include <cmocka.h>
 
+#include "descriptors.h"
 #include "os.h"
-
-static int count(const char *folder) {
-  int n = 0;
-  DIR *dir = opendir(folder);
-  assert_non_null(dir);
-  while (readdir(dir))
-    n++;
-  closedir(dir);
-  return n;
-}
 
 static int descriptors;
 
 static int setup(void **state) {
   (void)state;
-  descriptors = count("/proc/self/fd");
+  descriptors = count_descriptors();
   return 0;
 }
 
@@ -40,9 +30,9 @@ static int teardown(void **state) {
   (void)state;
   int64_t deadline = os_deadline(60 * INT64_C(1000000000));
   struct timespec moment = {.tv_nsec = 1000000};
-  while (count("/proc/self/fd") > descriptors && os_now() < deadline)
+  while (count_descriptors() > descriptors && os_now() < deadline)
     nanosleep(&moment, NULL);
-  return count("/proc/self/fd") == descriptors ? 0 : -1;
+  return count_descriptors() == descriptors ? 0 : -1;
 }
 
 static int answer(const os_lookup *l, const struct addrinfo **list) {
@@ -100,7 +90,9 @@ static void test_a_name_that_is_not_there(void **state) {
   (void)state;
   const struct addrinfo *list;
   os_lookup *l;
-  assert_int_equal(os_lookup_start(&l, "no such host", 1, AF_UNSPEC, 0), 0);
+  char label[65] = ""; /* too long to be asked for */
+  memset(label, 'x', sizeof label - 1);
+  assert_int_equal(os_lookup_start(&l, label, 1, AF_UNSPEC, 0), 0);
   assert_int_not_equal(answer(l, &list), 0);
   assert_null(list);
   os_lookup_drop(l);

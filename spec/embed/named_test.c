@@ -2,7 +2,6 @@
  * away when those who made them have been killed. */
 #include "ipc/named.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -21,22 +20,13 @@
 
 #include <cmocka.h>
 
+#include "descriptors.h"
 #include "ipc/tracker.h"
 
 #define SIZE ((size_t)5000)
 #define LIMIT 60 /* seconds, for what should take a moment */
 
 static char name[OS_NAMED_MAX + 1]; /* this process's own */
-
-static int count_descriptors(void) {
-  int n = 0;
-  DIR *dir = opendir("/proc/self/fd");
-  assert_non_null(dir);
-  while (readdir(dir))
-    n++;
-  closedir(dir);
-  return n;
-}
 
 static int descriptors;
 
@@ -203,13 +193,16 @@ static void names_go_when_nobody_is_left(void **state) {
 /* The shell must take them for nothing but names. */
 static void strange_names_are_names(void **state) {
   (void)state;
-  static const char *const strange[] = {"-rf", "*", " a  b ", "$(x)`x`\\",
-                                        "'\""};
-  enum { N = sizeof strange / sizeof *strange };
+  static const char *const formats[] = {"-rf%d", "*%d", " a  %d ",
+                                        "$(x)`x`%d\\", "'%d\""};
+  enum { N = sizeof formats / sizeof *formats };
+  char strange[N][40];
   ipc_tracker t = started();
   os_segment kept = published(), s[N];
-  for (int i = 0; i < N; i++)
+  for (int i = 0; i < N; i++) {
+    snprintf(strange[i], sizeof strange[i], formats[i], (int)getpid());
     s[i] = tracked(&t, strange[i]);
+  }
   ipc_tracker_close(&t);
   for (int i = 0; i < N; i++) {
     assert_true(goes(strange[i]));

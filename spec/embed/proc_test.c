@@ -2,7 +2,6 @@
  * fails, how their end is seen, and writing without SIGPIPE. */
 #include "proc.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "descriptors.h"
 #include "os.h"
 
 static const int shared[3] = {-1, -1, -1};
@@ -27,16 +27,6 @@ static sigset_t mask_of(int signal) {
   sigemptyset(&set);
   if (signal) sigaddset(&set, signal);
   return set;
-}
-
-static int count_descriptors(void) {
-  int n = 0;
-  DIR *dir = opendir("/proc/self/fd");
-  assert_non_null(dir);
-  while (readdir(dir))
-    n++;
-  closedir(dir);
-  return n;
 }
 
 static int descriptors;

@@ -2,7 +2,6 @@
  * what is under way, deaths, forks, and what is no message. */
 #include "ipc/record.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -20,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "descriptors.h"
 #define MIB ((size_t)1 << 20)
 
 typedef struct Fixture {
@@ -28,16 +28,6 @@ typedef struct Fixture {
   ipc_receiver receiver;
   int descriptors;
 } Fixture;
-
-static int count_descriptors(void) {
-  int n = 0;
-  DIR *dir = opendir("/proc/self/fd");
-  assert_non_null(dir);
-  while (readdir(dir))
-    n++;
-  closedir(dir);
-  return n;
-}
 
 static int setup(void **state) {
   Fixture *f = calloc(1, sizeof *f);

@@ -2,7 +2,6 @@
  * what is refused, and that nothing stays open. */
 #include "ipc/segment.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -17,18 +16,9 @@
 
 #include <cmocka.h>
 
+#include "descriptors.h"
 #define PAGE ((size_t)4096)
 #define TOO_MUCH ((size_t)1 << 50)
-
-static int count_descriptors(void) {
-  int n = 0;
-  DIR *dir = opendir("/proc/self/fd");
-  assert_non_null(dir);
-  while (readdir(dir))
-    n++;
-  closedir(dir);
-  return n;
-}
 
 static int descriptors;
 

@@ -3,25 +3,40 @@ local lu = require("luaunit")
 local mp = require("multiprocessing")
 local program = require("support.program")
 
-local LIMIT = 20 -- seconds, for what should take a moment
+local LIMIT = 60 -- seconds, for what should take a moment
 
 local children = {}
 
---- Runs f in a child; returns the exit code and what f sent.
-function children.outcome(f, ...)
+--- The exit code of a process, when it has ended.
+function children.exitcode(process)
+  lu.assertTrue(process:join(LIMIT))
+  return process.exitcode
+end
+
+--- Runs f(sender, ...) in a child of the context; returns the exit code and a
+-- list of what the receiver's method gave.
+local function run(context, method, f, ...)
   local receiver <close>, sender = mp.Pipe(false)
-  local process = mp.Process(f, sender, ...)
+  local process = context.Process(f, sender, ...)
   process:start()
   sender:close()
   local messages = {}
   while true do
-    local ok, message = pcall(receiver.recv_bytes, receiver)
+    local ok, message = pcall(receiver[method], receiver)
     if not ok then break end
-    table.insert(messages, message)
+    messages[#messages + 1] = message
   end
-  lu.assertTrue(process:join(LIMIT))
-  return process.exitcode, table.concat(messages, " ")
+  return children.exitcode(process), messages
 end
+
+--- Runs f(sender, ...) in a child; returns the exit code and the bytes it sent.
+function children.outcome(f, ...)
+  local code, messages = run(mp, "recv_bytes", f, ...)
+  return code, table.concat(messages, " ")
+end
+
+--- The same by a context, of which f sends values: returns them in a list.
+function children.outcome_by(context, f, ...) return run(context, "recv", f, ...) end
 
 --- Runs a chunk of Lua in a host of its own, with the modules at hand.
 function children.host(chunk)

@@ -1,5 +1,5 @@
---- What a test may leave behind: threads, open files, child processes, roots
--- in the registry. Reads /proc, by way of LuaFileSystem.
+--- What a test may leave behind: threads, open files, child processes, sockets'
+-- folders, roots in the registry. Reads /proc, by way of LuaFileSystem.
 local lfs = require("lfs")
 local threading = require("threading")
 local time = require("time")
@@ -41,6 +41,17 @@ local function children()
   return found
 end
 
+-- Where ctest has sockets made, by this spec and its children alone.
+local FOLDER = os.getenv("TIDELOCK_SPEC_FOLDER")
+
+local function folders()
+  local found = {}
+  if FOLDER then
+    for name in lfs.dir(FOLDER) do found[name] = true end
+  end
+  return found
+end
+
 --- Counts what the registry keeps alive: threads' states, and all the rest but
 -- classes (under their names) and free references.
 local function roots()
@@ -63,6 +74,7 @@ function leftovers.take()
     threads = threading.active_count(),
     descriptors = descriptors(),
     children = children(),
+    folders = folders(),
   }
   now.states, now.others = roots()
   return now
@@ -79,9 +91,12 @@ local function difference(before, now)
     if not before.children[pid] then return ("process %s is left"):format(pid) end
   end
   for fd, target in pairs(now.descriptors) do
-    if not before.descriptors[fd] then
+    if before.descriptors[fd] ~= target then
       return ("descriptor %s is open: %s"):format(fd, target)
     end
+  end
+  for name in pairs(now.folders) do
+    if not before.folders[name] then return ("%s/%s is left"):format(FOLDER, name) end
   end
   if now.states > before.states then
     return ("the registry holds %d more threads"):format(now.states - before.states)

@@ -258,7 +258,7 @@ function classes.Condition.__index.wait_for(proxy, pred, timeout)
     error(("bad argument #1 to 'wait_for' (function expected, got %s)"):format(type(pred)), 2)
   elseif timeout ~= nil and type(timeout) ~= "number" then
     error(("bad argument #2 to 'wait_for' (number expected, got %s)"):format(type(timeout)), 2)
-  elseif timeout and not (timeout >= 0) then
+  elseif timeout and (timeout ~= timeout or timeout < 0) then
     error("bad argument #2 to 'wait_for' (timeout must be a number of seconds >= 0)", 2)
   end
   local deadline = timeout and time.monotonic() + timeout
