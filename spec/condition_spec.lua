@@ -363,7 +363,7 @@ end
 
 -- 20
 function TestCondition.testWaitForBoundsTheTotalTime()
-  local cond, over, tests = sync.Condition(), false, nil
+  local cond, over, tests = sync.Condition(), false
   local notifier = spawn(function()
     while not over do
       cond:with(function() cond:notify_all() end)
