@@ -117,13 +117,16 @@ local function measure_cpu_bound()
   section(("CPU-bound work: %.0f million loop steps, shared out")
     :format(steps / 1e6))
 
-  local ways = {
-    {"1 thread", Thread, 1},
-    {"2 threads", Thread, 2},
-    {"4 threads", Thread, 4},
-    {"2 processes", Process, 2},
-    {"4 processes", Process, 4},
-  }
+  local counts = {2, 4} -- and on, as far as there are processors
+  while counts[#counts] < processors do
+    counts[#counts + 1] = math.min(2 * counts[#counts], processors)
+  end
+  local ways = {{"1 thread", Thread, 1}}
+  for _, kind in ipairs{{"threads", Thread}, {"processes", Process}} do
+    for _, n in ipairs(counts) do
+      ways[#ways + 1] = {("%d %s"):format(n, kind[1]), kind[2], n}
+    end
+  end
   for _, way in ipairs(ways) do way.time = math.huge end
   local begun = time.monotonic()
   repeat -- in turn, so that all meet the same conditions
@@ -144,10 +147,10 @@ local function measure_cpu_bound()
     if n > 1 then best[Worker] = math.max(best[Worker], speedup) end
     line("%-12s %8.3f s %10.2f", title, way.time, speedup)
   end
-  for i = 2, 3 do
+  for i = 2, #counts + 1 do
     compare(("speed of %d workers, CPU-bound"):format(ways[i][3]),
       ("x %.2f"):format(ways[1].time / ways[i].time),
-      ("x %.2f"):format(ways[1].time / ways[i + 2].time))
+      ("x %.2f"):format(ways[1].time / ways[i + #counts].time))
   end
   note_gil("CPU-bound work, 2 threads", ways[2].rates)
   note_gil("CPU-bound work, 4 threads", ways[3].rates)
