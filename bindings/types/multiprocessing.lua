@@ -307,7 +307,8 @@ local Queue = {}
 
 ---@class multiprocessing.Queue.Options
 ---@field maxsize? integer items; usually 0, any number
----@field limit? integer bytes of all items, rounded up to a power of two; usually 256 MiB
+---@field limit? integer bytes of all items, rounded up to a power of two; usually 256 MiB;
+---as with maxsize, put waits where there is no room, or returns queue.Full in time
 
 --- A queue. Items of one producer come in the order in which they were put. It
 --- travels to children, by connections and as an argument. Raises OSError.
@@ -318,7 +319,8 @@ local Queue = {}
 ---@nodiscard
 function multiprocessing.Queue(maxsize, limit) end
 
---- Puts an item. Gives up the GIL while the queue is full. Raises PicklingError
+--- Puts an item. Gives up the GIL while the queue is full, and, whatever it is told,
+--- for at most 10 ms while another process puts or takes. Raises PicklingError
 --- for what cannot travel, and if the queue is closed.
 ---@async
 ---@param item any

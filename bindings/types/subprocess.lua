@@ -123,7 +123,8 @@ function subprocess.getstatusoutput(command) end
 local Popen = {}
 subprocess.Popen = Popen
 
---- Starts a program and returns when it has been executed. Gives up the GIL.
+--- Starts a program and returns when it has been executed. Keeps the GIL: a process
+--- that another thread forks meanwhile would have the other ends of the pipes.
 --- Raises OSError if it cannot be: no process is left then.
 ---@param args string|string[]|subprocess.Popen.Options
 ---@param options? subprocess.Popen.Options

@@ -184,7 +184,10 @@ function threading.dump(file) end
 
 --- A lock without an owner: any thread may release it. A thread that acquires
 --- it twice waits for another one to release it. Waiters are served in order;
---- a running thread may overtake them for about 1 ms.
+--- a running thread may overtake them for about 1 ms. In a forked child one that
+--- another thread held at the fork, be it a Lock, an RLock or that of a Condition,
+--- raises `OwnerDied` once to the next who acquires it, who then has it; guard and
+--- with have released it again.
 ---@class threading.Lock
 local Lock = {}
 
@@ -461,12 +464,12 @@ threading["local"] = function() end
 -- wait_any
 
 --- Waits for the first of several objects: threads and processes that have ended,
---- events that are set, queues that have an item or are shut down, connections that
---- have a message, the beginning of one or the end, listeners that somebody wants
---- to connect to, descriptors (integers, or objects with a method fileno) that can be
---- read. Takes nothing from them. An object that was ready only for an instant may go
---- unnoticed. For an empty list it returns at once. Raises if an object cannot be
---- waited for.
+--- events that are set, queues that have an item or are shut down (but not those of
+--- multiprocessing, which are memory and no descriptors), connections that have a
+--- message, the beginning of one or the end, listeners that somebody wants to connect
+--- to, descriptors (integers, or objects with a method fileno) that can be read. Takes
+--- nothing from them. An object that was ready only for an instant may go unnoticed.
+--- For an empty list it returns at once. Raises if an object cannot be waited for.
 ---@async
 ---@param objects any[]
 ---@param timeout? number seconds; nil waits for ever, 0 does not wait
