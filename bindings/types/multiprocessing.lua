@@ -340,13 +340,13 @@ function Queue:put(item, block, timeout) end
 ---@nodiscard
 function Queue:get(block, timeout) end
 
---- As put(item, false). Keeps the GIL.
+--- As put(item, false).
 ---@param item any
 ---@return true? done
 ---@return errors.Error? full
 function Queue:put_nowait(item) end
 
---- As get(false). Keeps the GIL.
+--- As get(false).
 ---@return any item
 ---@return errors.Error? empty
 ---@nodiscard
