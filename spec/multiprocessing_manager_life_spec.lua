@@ -317,6 +317,59 @@ function TestLife:testACancelledApplyEnds()
   lu.assertTrue(d.child)
 end
 
+--- A call that its caller gives up leaves nothing in the server.
+function TestLife:testAbandonedCallsLeaveNoConnections()
+  local Mine = managers.BaseManager:subclass()
+  Mine:register("Counter", function()
+    return { count = function()
+      local n = 0
+      for _ in require("lfs").dir("/proc/self/fd") do n = n + 1 end
+      return n
+    end }
+  end)
+  local m <close> = Mine():start()
+  local shared <close> = mp.Manager()
+  local begun = shared:Semaphore(0)
+  m:register("Slow", function()
+    return { nap = function()
+      begun:release()
+      require("threading").Event():wait()
+    end }
+  end)
+  local counter, slow = m:Counter(), m:Slow()
+  local before = counter:count()
+  for _ = 1, 10 do
+    local result, thread = aside(slow.nap, slow)
+    begun:acquire()
+    thread:cancel()
+    result()
+  end
+  eventually(function() return counter:count() <= before + 4 end)
+end
+
+--- A server that cannot start a thread refuses one connection, not all.
+function TestLife:testAThreadThatDoesNotStart()
+  local m <close> = mp.Manager()
+  managers.apply(m:dict(), function()
+    local module = require("threading")
+    local Thread = module.Thread
+    module.Thread = function()
+      module.Thread = Thread
+      error("there is no memory")
+    end
+  end)
+  local function connect()
+    return managers.SyncManager { address = m.address,
+      authkey = mp.current_process().authkey }:connect()
+  end
+  lu.assertFalse((pcall(connect)))
+  local d = connect():dict({ x = 1 })
+  lu.assertEquals(d.x, 1)
+  local server = only_server()
+  m:shutdown()
+  lu.assertEquals(server.exitcode, 0)
+end
+
 -- --- Connecting -------------------------------------------------------------------
 
 local TestConnect = {}
