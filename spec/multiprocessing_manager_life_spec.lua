@@ -146,6 +146,77 @@ function TestLife:testAServerThatDoesNotStart()
   lu.assertStrContains(select(2, pcall(m.start, m)), "cannot start a manager that is started")
 end
 
+--- A context whose processes are started by f(process), which can call its start.
+local function context_with(f)
+  return { Process = function(options)
+    local process = mp.Process(options)
+    rawset(process, "start", function(self)
+      rawset(self, "start", nil)
+      return f(self)
+    end)
+    return process
+  end }
+end
+
+function TestLife:testAStartThatIsInterruptedLeavesNoServer()
+  local m = managers.SyncManager { ctx = context_with(function(process)
+    process:start()
+    error("interrupted", 0)
+  end) }
+  local ok, problem = pcall(m.start, m)
+  lu.assertFalse(ok)
+  lu.assertEquals(problem, "interrupted")
+  lu.assertNil(only_server())
+end
+
+--- What a child by fork has of a start that was under way in another thread.
+function TestLife:testAForkDuringAStart()
+  local go, other = mp.Event(), nil
+  local m = managers.SyncManager { ctx = context_with(function(process)
+    other = mp.Process(function() go:wait() end):start()
+    return process:start()
+  end) }
+  local started = aside(m.start, m, os.execute, { "kill -9 $PPID" })
+  local ok, outcome, problem = pcall(started)
+  go:set()
+  lu.assertTrue(other:join(LIMIT))
+  lu.assertTrue(ok, tostring(outcome))
+  lu.assertTrue(errors.is(problem, errors.EOFError), tostring(problem))
+end
+
+function TestLife:testAScopeDoesNotHideWhatHappened()
+  local ok, problem = pcall(function()
+    local m <close> = managers.BaseManager()
+    m:start(function() error("in the initializer", 0) end)
+  end)
+  lu.assertFalse(ok)
+  lu.assertEquals(problem, "in the initializer")
+  local mine <close> = mp.Manager()
+  local d
+  do
+    local m <close> = managers.SyncManager { address = mine.address,
+      authkey = mp.current_process().authkey }
+    m:connect()
+    d = m:dict({ x = 1 })
+  end
+  lu.assertEquals(d.x, 1)
+  lu.assertEquals(mine:dict({ x = 2 }).x, 2)
+end
+
+function TestLife:testAShutdownThatIsCancelledCanBeRepeated()
+  local m = managers.SyncManager { shutdown_timeout = 10 * LIMIT }:start()
+  local server = only_server()
+  os.execute("kill -STOP " .. server.pid)
+  local result, thread = aside(m.shutdown, m)
+  eventually(function() return tostring(m):find("shut down") end)
+  thread:cancel()
+  lu.assertFalse((result()))
+  local again = aside(m.shutdown, m)
+  os.execute("kill -CONT " .. server.pid)
+  lu.assertTrue((again()))
+  lu.assertEquals(server.exitcode, 0)
+end
+
 function TestLife:testMisuse()
   local function refused(text, f, ...)
     local ok, problem = pcall(f, ...)
