@@ -5,6 +5,8 @@ local connection = require("multiprocessing.connection")
 local errors = require("errors")
 local mp = require("multiprocessing")
 local queue = require("queue")
+local queues = require("multiprocessing.managers.queues")
+local referents = require("multiprocessing.managers.locks")
 local threading = require("threading")
 local time = require("time")
 local bunch = require("support.bunch")
@@ -380,6 +382,23 @@ function TestLocks:testAnEvent()
 end
 
 -- 107, 108
+--- The states in the server, with others in the middle of what they do.
+function TestLocks:testOthersThatAreNotReadyYet()
+  local e = referents.Event.create()
+  e._queues.set = { { event = threading.Event() } } -- one that has not left yet
+  e:set()
+  lu.assertTrue(e:wait_set({}, 0))
+  local q, tell = queues.create(), nil
+  q.tell = function(...) -- a shutdown right after the item was stored
+    q._shut = true
+    tell(...)
+  end
+  tell = getmetatable(q).tell
+  lu.assertEquals({ q:put({}, "item") }, { true })
+  lu.assertEquals({ q:put({}, "more") }, { nil, errors.ShutDown })
+  lu.assertEquals(q:get({}), "item")
+end
+
 function TestLocks:testABarrier()
   local b = self.m:Barrier(4)
   for _ = 1, 3 do
