@@ -4,6 +4,7 @@ local lu = require("luaunit")
 local connection = require("multiprocessing.connection")
 local errors = require("errors")
 local lfs = require("lfs")
+local Server = require("multiprocessing.managers.server")
 local managers = require("multiprocessing.managers")
 local mp = require("multiprocessing")
 local threading = require("threading")
@@ -541,6 +542,38 @@ function TestConnect:testStartMethods()
     lu.assertEquals(err, "")
     lu.assertEquals(out, "0\t100\t7\tstarted\n")
   end
+end
+
+--- Each client of a process is another one in its children.
+function TestConnect:testAForkOfAProcessWithTwoClients()
+  local m <close> = mp.Manager()
+  local second = managers.SyncManager { address = m.address,
+    authkey = mp.current_process().authkey }:connect()
+  local receiver <close>, sender = mp.Pipe(false)
+  local child = mp.Process(function()
+    local kept = second:list()
+    sender:send(#kept)
+    mp.Event():wait()
+  end):start()
+  lu.assertEquals(receiver:recv(), 0)
+  lu.assertEquals(m:_number_of_objects(), 1)
+  child:kill()
+  lu.assertTrue(child:join(LIMIT))
+  eventually(function() return m:_number_of_objects() == 0 end)
+end
+
+--- Threads that fork at once.
+function TestConnect:testEachForkIsAnother()
+  local server = Server.new({}, { address = "none" })
+  local caller, objects, other = { client = server.own }, server.objects, nil
+  local function fork() return select(2, server:invoke(caller, 0, "fork")) end
+  function objects:copy(refs)
+    self.copy = nil
+    other = fork()
+    return self:copy(refs)
+  end
+  local one = fork()
+  lu.assertNotEquals(one, other)
 end
 
 function TestConnect:testAServerOfThisProcess()

@@ -397,6 +397,15 @@ function TestLocks:testOthersThatAreNotReadyYet()
   lu.assertEquals({ q:put({}, "item") }, { true })
   lu.assertEquals({ q:put({}, "more") }, { nil, errors.ShutDown })
   lu.assertEquals(q:get({}), "item")
+  local s, caller = referents.BoundedSemaphore.create(nil, 1), { client = { holds = {} } }
+  lu.assertTrue(s:acquire(caller))
+  s.enter = function() -- another one releases it first
+    s.enter = nil
+    s:release(caller)
+    return s:enter()
+  end
+  raises("released too many times", s.release, s, caller)
+  lu.assertEquals(s:get_value(), 1)
 end
 
 function TestLocks:testABarrier()

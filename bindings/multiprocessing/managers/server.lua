@@ -52,7 +52,8 @@ end
 
 function Server:new_client()
   local number = self.last + 1 self.last = number
-  local client = { number = number, refs = {}, leases = {}, forks = {}, holds = {} }
+  local client = { number = number, refs = {}, leases = {}, holds = {},
+    forks = {}, forked = 0 } -- references for its children, by their numbers; the last of these
   self.clients[number] = client
   return client
 end
@@ -98,7 +99,8 @@ local function forget(self, conn)
   pcall(conn.close, conn)
   for _, thing in ipairs(core.keys(client.holds)) do thing:forget(client) end
   self.objects:release_all(client.refs)
-  for _, refs in ipairs(client.forks) do
+  for _, n in ipairs(core.keys(client.forks)) do
+    local refs = client.forks[n] client.forks[n] = nil -- no child takes them between
     if refs then self.objects:release_all(refs) end
   end
   if client.is_starter then self.stopped = true end -- nobody there wants it any more

@@ -134,7 +134,7 @@ function sessions.welcome(self, conn)
   local client = self:new_client()
   local parent = self.clients[first.parent]
   if parent then -- it is a fork, and has what its parent left it
-    client.refs, parent.forks[first.fork] = parent.forks[first.fork] or client.refs, false
+    client.refs, parent.forks[first.fork] = parent.forks[first.fork] or client.refs, nil
   end
   client.is_starter = first.starter
   self.controls[conn], visit.stays = client, true
