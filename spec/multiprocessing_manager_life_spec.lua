@@ -4,6 +4,7 @@ local lu = require("luaunit")
 local connection = require("multiprocessing.connection")
 local errors = require("errors")
 local lfs = require("lfs")
+local Server = require("multiprocessing.managers.server")
 local managers = require("multiprocessing.managers")
 local mp = require("multiprocessing")
 local threading = require("threading")
@@ -142,6 +143,77 @@ function TestLife:testAServerThatDoesNotStart()
   local m <close> = managers.SyncManager():start(function(v) _G.given = v end, { 5 })
   lu.assertEquals(managers.apply(m:dict(), function() return _G.given end), 5)
   lu.assertStrContains(select(2, pcall(m.start, m)), "cannot start a manager that is started")
+end
+
+--- A context whose processes are started by f(process), which can call its start.
+local function context_with(f)
+  return { Process = function(options)
+    local process = mp.Process(options)
+    rawset(process, "start", function(self)
+      rawset(self, "start", nil)
+      return f(self)
+    end)
+    return process
+  end }
+end
+
+function TestLife:testAStartThatIsInterruptedLeavesNoServer()
+  local m = managers.SyncManager { ctx = context_with(function(process)
+    process:start()
+    error("interrupted", 0)
+  end) }
+  local ok, problem = pcall(m.start, m)
+  lu.assertFalse(ok)
+  lu.assertEquals(problem, "interrupted")
+  lu.assertNil(only_server())
+end
+
+--- What a child by fork has of a start that was under way in another thread.
+function TestLife:testAForkDuringAStart()
+  local go, other = mp.Event(), nil
+  local m = managers.SyncManager { ctx = context_with(function(process)
+    other = mp.Process(function() go:wait() end):start()
+    return process:start()
+  end) }
+  local started = aside(m.start, m, os.execute, { "kill -9 $PPID" })
+  local ok, outcome, problem = pcall(started)
+  go:set()
+  lu.assertTrue(other:join(LIMIT))
+  lu.assertTrue(ok, tostring(outcome))
+  lu.assertTrue(errors.is(problem, errors.EOFError), tostring(problem))
+end
+
+function TestLife:testAScopeDoesNotHideWhatHappened()
+  local ok, problem = pcall(function()
+    local m <close> = managers.BaseManager()
+    m:start(function() error("in the initializer", 0) end)
+  end)
+  lu.assertFalse(ok)
+  lu.assertEquals(problem, "in the initializer")
+  local mine <close> = mp.Manager()
+  local d
+  do
+    local m <close> = managers.SyncManager { address = mine.address,
+      authkey = mp.current_process().authkey }
+    m:connect()
+    d = m:dict({ x = 1 })
+  end
+  lu.assertEquals(d.x, 1)
+  lu.assertEquals(mine:dict({ x = 2 }).x, 2)
+end
+
+function TestLife:testAShutdownThatIsCancelledCanBeRepeated()
+  local m = managers.SyncManager { shutdown_timeout = 10 * LIMIT }:start()
+  local server = only_server()
+  os.execute("kill -STOP " .. server.pid)
+  local result, thread = aside(m.shutdown, m)
+  eventually(function() return tostring(m):find("shut down") end)
+  thread:cancel()
+  lu.assertFalse((result()))
+  local again = aside(m.shutdown, m)
+  os.execute("kill -CONT " .. server.pid)
+  lu.assertTrue((again()))
+  lu.assertEquals(server.exitcode, 0)
 end
 
 function TestLife:testMisuse()
@@ -319,6 +391,59 @@ function TestLife:testACancelledApplyEnds()
   lu.assertTrue(d.child)
 end
 
+--- A call that its caller gives up leaves nothing in the server.
+function TestLife:testAbandonedCallsLeaveNoConnections()
+  local Mine = managers.BaseManager:subclass()
+  Mine:register("Counter", function()
+    return { count = function()
+      local n = 0
+      for _ in require("lfs").dir("/proc/self/fd") do n = n + 1 end
+      return n
+    end }
+  end)
+  local m <close> = Mine():start()
+  local shared <close> = mp.Manager()
+  local begun = shared:Semaphore(0)
+  m:register("Slow", function()
+    return { nap = function()
+      begun:release()
+      require("threading").Event():wait()
+    end }
+  end)
+  local counter, slow = m:Counter(), m:Slow()
+  local before = counter:count()
+  for _ = 1, 10 do
+    local result, thread = aside(slow.nap, slow)
+    begun:acquire()
+    thread:cancel()
+    result()
+  end
+  eventually(function() return counter:count() <= before + 4 end)
+end
+
+--- A server that cannot start a thread refuses one connection, not all.
+function TestLife:testAThreadThatDoesNotStart()
+  local m <close> = mp.Manager()
+  managers.apply(m:dict(), function()
+    local module = require("threading")
+    local Thread = module.Thread
+    module.Thread = function()
+      module.Thread = Thread
+      error("there is no memory")
+    end
+  end)
+  local function connect()
+    return managers.SyncManager { address = m.address,
+      authkey = mp.current_process().authkey }:connect()
+  end
+  lu.assertFalse((pcall(connect)))
+  local d = connect():dict({ x = 1 })
+  lu.assertEquals(d.x, 1)
+  local server = only_server()
+  m:shutdown()
+  lu.assertEquals(server.exitcode, 0)
+end
+
 -- --- Connecting -------------------------------------------------------------------
 
 local TestConnect = {}
@@ -418,6 +543,38 @@ function TestConnect:testStartMethods()
     lu.assertEquals(err, "")
     lu.assertEquals(out, "0\t100\t7\tstarted\n")
   end
+end
+
+--- Each client of a process is another one in its children.
+function TestConnect:testAForkOfAProcessWithTwoClients()
+  local m <close> = mp.Manager()
+  local second = managers.SyncManager { address = m.address,
+    authkey = mp.current_process().authkey }:connect()
+  local receiver <close>, sender = mp.Pipe(false)
+  local child = mp.Process(function()
+    local kept = second:list()
+    sender:send(#kept)
+    mp.Event():wait()
+  end):start()
+  lu.assertEquals(receiver:recv(), 0)
+  lu.assertEquals(m:_number_of_objects(), 1)
+  child:kill()
+  lu.assertTrue(child:join(LIMIT))
+  eventually(function() return m:_number_of_objects() == 0 end)
+end
+
+--- Threads that fork at once.
+function TestConnect:testEachForkIsAnother()
+  local server = Server.new({}, { address = "none" })
+  local caller, objects, other = { client = server.own }, server.objects, nil
+  local function fork() return select(2, server:invoke(caller, 0, "fork")) end
+  function objects:copy(refs)
+    self.copy = nil
+    other = fork()
+    return self:copy(refs)
+  end
+  local one = fork()
+  lu.assertNotEquals(one, other)
 end
 
 function TestConnect:testAServerOfThisProcess()

@@ -5,6 +5,8 @@ local connection = require("multiprocessing.connection")
 local errors = require("errors")
 local mp = require("multiprocessing")
 local queue = require("queue")
+local queues = require("multiprocessing.managers.queues")
+local referents = require("multiprocessing.managers.locks")
 local threading = require("threading")
 local time = require("time")
 local bunch = require("support.bunch")
@@ -152,7 +154,8 @@ end
 local INTERRUPTIONS = { "cancel", "kill" }
 
 --- Interrupts threads that call f over and over, so that it falls everywhere;
---- is_free() then says that nothing is held any more.
+--- is_free() then says that nothing is held any more, once the server has seen the
+--- end of the call.
 local function interrupt_all_over(f, is_free)
   for i = 1, 60 do
     local rounds = 0
@@ -165,7 +168,7 @@ local function interrupt_all_over(f, is_free)
     eventually(function() return rounds > i % 4 end)
     victim[INTERRUPTIONS[i % 2 + 1]](victim)
     lu.assertTrue(victim:join(LIMIT))
-    lu.assertTrue(is_free(), i)
+    eventually(is_free)
   end
 end
 
@@ -380,6 +383,32 @@ function TestLocks:testAnEvent()
 end
 
 -- 107, 108
+--- The states in the server, with others in the middle of what they do.
+function TestLocks:testOthersThatAreNotReadyYet()
+  local e = referents.Event.create()
+  e._queues.set = { { event = threading.Event() } } -- one that has not left yet
+  e:set()
+  lu.assertTrue(e:wait_set({}, 0))
+  local q, tell = queues.create(), nil
+  q.tell = function(...) -- a shutdown right after the item was stored
+    q._shut = true
+    tell(...)
+  end
+  tell = getmetatable(q).tell
+  lu.assertEquals({ q:put({}, "item") }, { true })
+  lu.assertEquals({ q:put({}, "more") }, { nil, errors.ShutDown })
+  lu.assertEquals(q:get({}), "item")
+  local s, caller = referents.BoundedSemaphore.create(nil, 1), { client = { holds = {} } }
+  lu.assertTrue(s:acquire(caller))
+  s.enter = function() -- another one releases it first
+    s.enter = nil
+    s:release(caller)
+    return s:enter()
+  end
+  raises("released too many times", s.release, s, caller)
+  lu.assertEquals(s:get_value(), 1)
+end
+
 function TestLocks:testABarrier()
   local b = self.m:Barrier(4)
   for _ = 1, 3 do
@@ -411,6 +440,24 @@ function TestLocks:testABarrier()
   local with_action = self.m:Barrier(2, function() d.done = true end)
   bunch(2, function() return with_action:wait(LIMIT) end)
   lu.assertTrue(d.done)
+end
+
+function TestLocks:testADeathInItsActionBreaksABarrier()
+  local begun = self.m:Event()
+  local b = self.m:Barrier(2, function()
+    begun:set()
+    require("threading").Event():wait()
+  end)
+  local first = aside(b.wait, b)
+  eventually(function() return b.n_waiting == 1 end)
+  local last = mp.Process(function() b:wait() end):start()
+  begun:wait()
+  last:kill()
+  local ok, problem = first()
+  lu.assertFalse(ok)
+  lu.assertTrue(errors.is(problem, errors.BrokenBarrierError), tostring(problem))
+  lu.assertTrue(b.broken)
+  lu.assertTrue(last:join(LIMIT))
 end
 
 function TestLocks:testWhoIsCancelledLeavesABarrier()

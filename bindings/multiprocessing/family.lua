@@ -15,6 +15,19 @@ local children = {}
 -- at_end.
 local ending, ending_last
 
+-- What is open for starts that are under way, and the process that is to have it, if
+-- it is one that is forked. Any other that a thread forks meanwhile has copies, which
+-- keep others from seeing their ends: it closes them. Each is put here on the line
+-- that makes it, for within one no other thread runs.
+family.under_way = setmetatable({}, { __mode = "k" })
+
+local function close_copies(process)
+  for object, whose in pairs(family.under_way) do
+    if whose ~= process then object:close() end
+    family.under_way[object] = nil
+  end
+end
+
 -- Called when a forked child begins: what it has of its parent is let go.
 local when_forked = {}
 
@@ -49,6 +62,7 @@ function family.become(process, handle, name)
     parent = setmetatable({ name = name, pid = handle:pid(), _handle = handle }, Parent)
   end
   current, children, ending, ending_last = process, {}, {}, {}
+  close_copies(process)
   for _, f in ipairs(when_forked) do f() end
 end
 

@@ -127,10 +127,7 @@ local lock    -- who uses the server
 local current -- the server: control, handle
 local retired -- those that were used before, and may not have ended
 
--- What is open for starts that are under way. A process that another thread forks
--- meanwhile has copies, which keep others from seeing their ends: it closes them.
--- Each is put here on the line that makes it, for within one no other thread runs.
-local under_way
+local under_way = family.under_way
 
 --- What the next server requires before it forks.
 function forkserver.set_forkserver_preload(names)
@@ -177,9 +174,7 @@ end
 local function begin()
   if current then retire(current) end
   for server in pairs(retired or {}) do server.handle:abandon() end
-  for object in pairs(under_way or {}) do object:close() end
   lock, current, retired = threading.Lock(), nil, {}
-  under_way = setmetatable({}, { __mode = "k" })
 end
 
 begin()

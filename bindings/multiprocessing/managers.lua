@@ -28,6 +28,7 @@ end
 
 local ENTRY = { create_method = "boolean", exposed = "table", method_to_typeid = "table",
   proxytype = "string" }
+local PROXYTYPES = { dict = true, list = true, Namespace = true }
 
 --- What register is called with, checked.
 local function read_entry(name, callable, options)
@@ -49,8 +50,9 @@ local function read_entry(name, callable, options)
     end
     entry[key] = value
   end
-  if entry.proxytype and not objects.kinds[entry.proxytype] then
-    bad_argument(3, "register", "proxytype: there is no type '%s'", entry.proxytype)
+  if entry.proxytype and not PROXYTYPES[entry.proxytype] then
+    bad_argument(3, "register", "proxytype: dict, list or Namespace expected, got %s",
+      entry.proxytype)
   end
   return entry
 end
@@ -85,28 +87,41 @@ local Collected = {}
 --- killed has left its files.
 function Collected:__gc()
   local life = self.life
-  if life.finished or not life:is_mine() then return end
-  life.finished = true
+  if life.ending or not life:is_mine() then return end
+  life.ending, life.finished = true, true
   family.not_at_end(life)
   if life.address and not life.process:is_alive() then remove_files(life) end
   family.remove(life.process)
 end
 
---- Ends the server, in order if it does so in time.
-function Life:finish()
-  if self.finished or not self:is_mine() then return end
-  self.finished = true
-  family.not_at_end(self)
+--- Asks the server to end, and makes it if it does not do so in time. One that has
+--- no client cannot be asked.
+local function end_process(self)
   local process, client = self.process, self.weak.client
-  if client then client:shutdown() end
-  if process:join(self.timeout) then
-    if process.exitcode ~= 0 then remove_files(self) end
-    return
+  if client then
+    client:shutdown()
+    if process:join(self.timeout) then return end
   end
   process:terminate()
   if not process:join(self.timeout) then process:kill() end
   process:join()
-  remove_files(self)
+end
+
+--- Ends the server, if it was started. Who is interrupted in this can do it again.
+function Life:finish()
+  if self.finished or not self:is_mine() then return end
+  self.ending = true
+  if self.process.pid then
+    end_process(self)
+    if self.process.exitcode ~= 0 then remove_files(self) end
+  end
+  self.finished = true
+  family.not_at_end(self)
+end
+
+--- The end of the start, which may have failed.
+function Life:__close()
+  if not self.started then self:finish() end
 end
 
 function Life:at_end()
@@ -195,7 +210,14 @@ function meta.__tostring(self)
     address and " " .. address:gsub("^\0", "@") or "")
 end
 
-function meta.__close(self) self:shutdown() end
+--- Ends the server that it has started; from that of others it just parts.
+function meta.__close(self)
+  if self._life then
+    if self._life:is_mine() then self:shutdown() end
+  elseif self._client then
+    self._client, self._state = nil, "closed"
+  end
+end
 
 local class_meta = { __name = "Manager class" }
 
@@ -228,30 +250,31 @@ function BaseManager:register(...) register(self, ...) end
 
 --- Starts the server and waits until it can be reached.
 local function launch(self, initializer, initargs)
-  local answer, report <close> = connection.Pipe(false)
-  local _ <close> = answer
+  local options = { registry = self._registry, address = self._address, authkey = self._authkey,
+    initializer = initializer, initargs = initargs }
   local ctx = self._context or context.get_context()
-  local process = ctx.Process { target = Server.main, daemon = false, args = { {
-    report = report, registry = self._registry, address = self._address, authkey = self._authkey,
-    initializer = initializer, initargs = initargs,
-  } } }
+  local process = ctx.Process { target = Server.main, daemon = false, args = { options } }
   process.name = process.name:gsub("^Process", "Manager")
-  local life = setmetatable({ process = process, creator = core.getpid(), timeout = self._timeout,
-    weak = setmetatable({}, { __mode = "v" }), own_folder = self._address == nil }, Life)
-  process:start()
+  local answer <close>, report = connection.Pipe(false) family.under_way[report] = process
+  local _ <close> = report
+  options.report = report
+  local life <close> = setmetatable({ process = process, creator = core.getpid(),
+    timeout = self._timeout, weak = setmetatable({}, { __mode = "v" }),
+    own_folder = self._address == nil }, Life)
   family.at_end(life)
+  process:start()
   report:close()
-  local ok, message = pcall(answer.recv, answer)
-  if ok and not message.problem then
-    life.address = message.address
-    local client = Client.new(message.address, self._authkey)
-    life.weak.client = client
-    client.collected = setmetatable({ life = life }, Collected)
-    ok, message = pcall(client.connect, client, { starter = true })
-    if ok then return life, client end
+  local message = answer:recv()
+  if message.problem then
+    process:join(self._timeout) -- it ends by itself
+    error(message.problem, 0)
   end
-  life:finish()
-  error(ok and message.problem or message, 0)
+  life.address = message.address
+  local client = Client.new(message.address, self._authkey)
+  client:connect({ starter = true })
+  life.weak.client, client.collected = client, setmetatable({ life = life }, Collected)
+  life.started = true
+  return life, client
 end
 
 function BaseManager:start(initializer, initargs)
@@ -262,8 +285,7 @@ function BaseManager:start(initializer, initargs)
   local args = (initargs == nil or type(initargs) == "table") and arguments.copy(initargs)
   if not args then error("bad argument #2 to 'start' (table of arguments expected)", 2) end
   local life, client = launch(self, initializer, args)
-  self._life, self._client, self._address = life, client, life.address
-  self._state = "started"
+  self._life, self._client, self._address, self._state = life, client, life.address, "started"
   return self
 end
 
@@ -286,8 +308,7 @@ function BaseManager:get_server()
 end
 
 function BaseManager:shutdown()
-  if self._state == "shut down" then return end
-  check_state(self, "started", "shut down")
+  if self._state ~= "shut down" then check_state(self, "started", "shut down") end
   if not self._life then
     error("cannot shut down a manager that another process has started", 2)
   end

@@ -37,8 +37,9 @@
 --- Locks and the like are those of threading, Queue and JoinableQueue are
 --- queue.Queue's. A lock whose holder's process has died raises `OwnerDied` once, to
 --- the next one that acquires it, who then has it (guard and with have released it
---- again); its permits of semaphores return; a barrier at which it waited breaks; as of
---- locks between processes. A thread that is cancelled leaves a barrier, and has a
+--- again); a barrier at which it waited breaks; as of locks between processes. Its permits
+--- of semaphores return however it ended, which those of `mp.Semaphore` do not if it
+--- ended in order: a semaphore that is a signal is one of those. A thread that is cancelled leaves a barrier, and has a
 --- condition's lock again before that is raised. A release is not interrupted. An RLock
 --- belongs to a thread of a process.
 ---
@@ -81,7 +82,8 @@ function managers.apply(proxy, f, ...) end
 ---@field shutdown_timeout? number
 
 --- A manager without any types but those that are registered. To be closed by shutdown
---- or a `<close>` variable; the server ends as well when the process that has started
+--- or a `<close>` variable, which leaves a server that another process has started as it
+--- is; the server ends as well when the process that has started
 --- it ends, or has neither the manager nor a proxy any more. It ignores SIGINT.
 ---@class multiprocessing.managers.BaseManager
 ---@field address multiprocessing.connection.Address
@@ -144,7 +146,7 @@ function BaseManager:connect() end
 function BaseManager:get_server() end
 
 --- Ends the server, in order if it does so in time (see shutdown_timeout), and frees all
---- that it had. Twice is fine. Only for the process that has started it.
+--- that it had. Twice is fine, and goes on with one that was interrupted. Only for the process that has started it.
 ---@async
 function BaseManager:shutdown() end
 

@@ -23,15 +23,18 @@ function Barrier:_break()
   self:_break_round(self._round)
 end
 
+-- The end of a round by its last one, who may be killed in the action: if the
+-- round is not over then, it is broken.
+local Completion = {}
+
+function Completion:__close() self.barrier:_leave_round(self.round) end
+
 --- The last one has come: runs the action, lets the others go.
 function Barrier:_complete(caller, round)
+  local _ <close> = setmetatable({ barrier = self, round = round }, Completion)
   if self._action then
     caller.server:attend(caller)
-    local ok, problem = pcall(self._action)
-    if not ok then
-      self:_leave_round(round)
-      error(problem, 0)
-    end
+    self._action()
   end
   local held <close> = self:enter()
   if round.broken then broken() end

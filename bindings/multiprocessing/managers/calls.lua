@@ -142,9 +142,10 @@ end
 
 --- The references of a child that the caller is about to fork.
 function requests:fork(caller)
-  local forks = caller.client.forks
-  forks[#forks + 1] = self.objects:copy(caller.client.refs)
-  return caller.client.number, #forks
+  local client = caller.client
+  local n = client.forked + 1 client.forked = n
+  client.forks[n] = self.objects:copy(client.refs)
+  return client.number, n
 end
 
 function requests:register(_, name, entry)

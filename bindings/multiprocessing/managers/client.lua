@@ -77,7 +77,7 @@ end
 --- A client of the server at an address; nothing is connected yet.
 ---@param authkey string? of this process if it is nil
 function Client.new(address, authkey)
-  return setmetatable({
+  local self = setmetatable({
     address = address,
     _authkey = authkey,
     _connecting = threading.Lock(),
@@ -86,6 +86,8 @@ function Client.new(address, authkey)
     _given_up = {}, -- ids of references
     _leases = {}, -- ids of references that others gave and nobody took -> by whom
   }, Client)
+  family.at_fork(self)
+  return self
 end
 
 --- The one for a server's name, which is at this address.
@@ -126,9 +128,7 @@ end
 --- One that no other call uses.
 local function take(self)
   if self._dead then gone() end
-  local free = self._free
-  local n = #free
-  local conn = free[n] free[n] = nil -- no other thread between
+  local conn = table.remove(self._free) -- C: no other thread between
   if conn then return conn end
   local ok
   ok, conn = pcall(connect_call, self)
@@ -232,25 +232,5 @@ function Client:after_fork(fork)
   for _, conn in ipairs(processes.keys(connections)) do pcall(conn.close, conn) end
   if was_known then self._dead = not (fork and errors.pcall(hello, self, fork)) end
 end
-
---- Takes part in the forks of this process: all clients that there are then.
-local Forks = {}
-Forks.__index = Forks
-
-function Forks:before_fork() -- luacheck: no self
-  local answers = {}
-  for _, name in ipairs(processes.keys(clients)) do
-    local client = clients[name]
-    if client then answers[#answers + 1] = { client, client:before_fork() } end
-  end
-  return answers
-end
-
-function Forks:after_fork(answers) -- luacheck: no self
-  for _, answer in ipairs(answers) do answer[1]:after_fork(answer[2]) end
-end
-
-Client.forks = setmetatable({}, Forks) -- kept by the module
-family.at_fork(Client.forks)
 
 return Client

@@ -2,8 +2,9 @@
 --- They are CPython's threading classes to clients; see monitor.lua.
 ---
 --- As between processes without a manager, the death of a client that holds a
---- lock is told: the next one that acquires it gets OwnerDied, and holds it. Its
---- permits of semaphores return, and a barrier at which it waited breaks.
+--- lock is told: the next one that acquires it gets OwnerDied, and holds it. A barrier
+--- at which it waited breaks. Its permits of semaphores return, also if it ended in
+--- order, for the server sees only the end of its connection.
 local errors = require("tidelock.errors")
 local Monitor = require("tidelock.multiprocessing.managers.monitor")
 
@@ -125,28 +126,35 @@ function Semaphore:acquire(caller, blocking, timeout)
   return taken
 end
 
-function Semaphore:_give(client, n)
-  local held <close> = self:enter()
+--- Gives n back; the mutex is held.
+function Semaphore:_put_back(client, n)
   self:_note(client, -n)
   self._value = self._value + n
   self:tell("acquire")
 end
 
+function Semaphore:_give(client, n)
+  local held <close> = self:enter()
+  self:_put_back(client, n)
+end
+
 function Semaphore:release(caller, n)
   n = Monitor.count(n, 1, "release", 1, 1)
+  local held <close> = self:enter()
   if self._most and self._value + n > self._most then
     error("semaphore released too many times", 0)
   end
-  self:_give(caller.client, n)
+  self:_put_back(caller.client, n)
 end
 
 function Semaphore:get_value() return self._value end
 
 function Semaphore:forget(client)
+  local held <close> = self:enter()
   local n = self._taken[client]
   if not n then return end
   if self._most then n = math.min(n, self._most - self._value) end
-  self:_give(client, n)
+  self:_put_back(client, n)
   self._taken[client] = nil
 end
 
@@ -279,9 +287,11 @@ function Event:clear()
   self._set = false
 end
 
---- Whoever waited when it was set goes on, also if it has been cleared since.
+--- Whoever waited when it was set goes on, also if it has been cleared since; and
+--- who comes when it is set does so before those who are still leaving.
 function Event:wait_set(caller, timeout)
   local deadline, times = Monitor.deadline(timeout, 1, "wait"), self._times
+  if self._set then return true end
   return self:wait(caller, "set", deadline, function()
     return self._set or self._times > times
   end)

@@ -13,17 +13,18 @@ function Queue:_is_full() return self._maxsize > 0 and self:qsize() >= self._max
 
 function Queue:put(caller, item, block, timeout)
   local deadline = Monitor.blocking(block, timeout, 2, "put")
+  local stored = false
   local put = self:wait(caller, "put", deadline, function()
     if self._shut then return true end
     if self:_is_full() then return false end
     local last = self._last + 1
     self._items[last], self._last, self._unfinished = item, last, self._unfinished + 1
+    stored = true
     self:tell("get")
     return true
   end)
-  if self._shut then return nil, ShutDown end
-  if not put then return nil, Full end
-  return true
+  if stored then return true end
+  return nil, (put or self._shut) and ShutDown or Full
 end
 
 --- Takes up to 'most' items; those that are not received come back in order.

@@ -42,7 +42,7 @@ function Server.new(registry, listener)
     controls = {}, -- those of clients -> the client
     orphans = {}, -- dead clients with references in messages -> when these go
     attended = {}, -- sessions whose call may take long
-    threads = {}, -- that serve, or will
+    threads = {}, -- that serve
     wake = threading.Event(),
     last = 0,
   }, Server)
@@ -52,35 +52,40 @@ end
 
 function Server:new_client()
   local number = self.last + 1 self.last = number
-  local client = { number = number, refs = {}, leases = {}, forks = {}, holds = {} }
+  local client = { number = number, refs = {}, leases = {}, holds = {},
+    forks = {}, forked = 0 } -- references for its children, by their numbers; the last of these
   self.clients[number] = client
   return client
 end
 
 -- --- Threads ------------------------------------------------------------------
 
+-- A thread that works for the server, until it has ended or was killed.
+local Worker = {}
+
+function Worker:__close() self.server.threads[self.thread] = nil end
+
+local function work(self, f, ...)
+  local thread = threading.current_thread()
+  local _ <close> = setmetatable({ server = self, thread = thread }, Worker)
+  self.threads[thread] = true
+  if not self.stopped then pcall(f, self, ...) end
+end
+
 --- A thread that calls f(self, ...); what that raises, the other side sees as the
 --- end of its connection.
-local function start_thread(self, f, ...)
-  local thread = threading.Thread {
-    target = function(...)
-      pcall(f, ...)
-      self.threads[threading.current_thread()] = nil
-    end,
-    args = { self, ... },
-    daemon = true,
-  }
-  self.threads[thread] = true
-  return thread:start()
+local function start_thread(...)
+  return threading.Thread { target = work, args = { ... }, daemon = true }:start()
 end
 
 local function accept(self)
   while true do
     local ok, conn = errors.pcall(self.listener._socket.accept, self.listener._socket)
-    if ok then
-      start_thread(self, sessions.welcome, conn)
-    else
+    if not ok then
       time.sleep(LOOK) -- there are no descriptors left
+    elseif not errors.pcall(start_thread, self, sessions.welcome, conn) then
+      conn:close()
+      time.sleep(LOOK) -- there is no memory for a thread
     end
   end
 end
@@ -94,7 +99,8 @@ local function forget(self, conn)
   pcall(conn.close, conn)
   for _, thing in ipairs(core.keys(client.holds)) do thing:forget(client) end
   self.objects:release_all(client.refs)
-  for _, refs in ipairs(client.forks) do
+  for _, n in ipairs(core.keys(client.forks)) do
+    local refs = client.forks[n] client.forks[n] = nil -- no child takes them between
     if refs then self.objects:release_all(refs) end
   end
   if client.is_starter then self.stopped = true end -- nobody there wants it any more
@@ -128,6 +134,7 @@ local function look(self, session)
   local count = session.calls
   local ok, readable = pcall(session.conn.poll, session.conn)
   if self.attended[session] and session.calls == count and (readable or not ok) then
+    self.attended[session] = nil
     session.thread:kill()
   end
 end
@@ -158,7 +165,7 @@ local function look_at_all(self)
   local attended = core.keys(self.attended)
   self.idle = #attended == 0 and (self.idle or 0) + 1 or 0
   for _, session in ipairs(attended) do look(self, session) end
-  if self.idle > IDLE then self.awake, self.idle = false, 0 end
+  if self.idle > IDLE then self.awake, self.idle = next(self.attended) ~= nil, 0 end
 end
 
 local function loop(self)
@@ -180,6 +187,7 @@ end
 
 --- Ends what works for the server.
 local function finish(self, acceptor)
+  self.stopped = true
   acceptor:kill()
   acceptor:join()
   self.listener:close()

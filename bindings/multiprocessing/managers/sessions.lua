@@ -74,10 +74,21 @@ local function is_received(session)
   return ok and word == "" and not session.client.gone
 end
 
+-- The calls of one connection. They end with the connection, or with the thread,
+-- which is killed in a call whose caller has gone.
+local Session = {}
+
+function Session:__close()
+  self.server.attended[self] = nil
+  if self.undo then self.undo() end
+  -- What it was given after its end had been seen.
+  if self.client.gone then self.server.objects:release_all(self.client.refs) end
+end
+
 --- Answers the calls of one connection until its end.
 local function serve(self, conn, client)
-  local session = { client = client, conn = conn, server = self, calls = 0,
-    thread = threading.current_thread() }
+  local session <close> = setmetatable({ client = client, conn = conn, server = self, calls = 0,
+    thread = threading.current_thread() }, Session)
   session.session = session
   here.session = session
   while true do
@@ -94,38 +105,41 @@ local function serve(self, conn, client)
     self.attended[session] = nil
     if not send(session, reply) or not is_received(session) then break end
   end
-  if session.undo then session.undo() end
-  -- What it was given after its end had been seen.
-  if client.gone then self.objects:release_all(client.refs) end
+end
+
+-- A connection while it is served. One that stays is that of a client, and the main
+-- thread closes it.
+local Visit = {}
+
+function Visit:__close()
+  if self.stays then return end
+  self.server.connections[self.conn] = nil
+  pcall(self.conn.close, self.conn)
 end
 
 --- What a new connection is for.
 function sessions.welcome(self, conn)
+  local visit <close> = setmetatable({ server = self, conn = conn }, Visit)
+  self.connections[conn] = true
   local ok, first = pcall(function()
     self.listener:_welcome(conn)
     return conn:recv()
   end)
-  if not ok or type(first) ~= "table" then
-    pcall(conn.close, conn)
-    return
-  end
-  self.connections[conn] = true
+  if not ok or type(first) ~= "table" then return end
   if first.call then
     local client = self.clients[first.call]
     if client and not client.gone then serve(self, conn, client) end
-    self.connections[conn] = nil
-    pcall(conn.close, conn)
     return
   end
   local client = self:new_client()
   local parent = self.clients[first.parent]
   if parent then -- it is a fork, and has what its parent left it
-    client.refs, parent.forks[first.fork] = parent.forks[first.fork] or client.refs, false
+    client.refs, parent.forks[first.fork] = parent.forks[first.fork] or client.refs, nil
   end
-  conn:send({ number = client.number, name = self.name })
   client.is_starter = first.starter
-  self.controls[conn] = client
+  self.controls[conn], visit.stays = client, true
   self.wake:set()
+  conn:send({ number = client.number, name = self.name }) -- if it fails, its end is seen
 end
 
 return sessions
