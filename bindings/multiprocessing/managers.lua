@@ -157,7 +157,7 @@ local function read_options(name, given, authkey)
   local address, timeout = options.address, options.shutdown_timeout
   if address ~= nil and type(address) ~= "string" and type(address) ~= "table" then
     bad_argument(1, name, "address: a path or {host, port} expected, got %s", type(address))
-  elseif timeout and not (timeout >= 0) then
+  elseif timeout and (timeout ~= timeout or timeout < 0) then
     bad_argument(1, name, "shutdown_timeout must be a number of seconds >= 0")
   end
   return options

@@ -39,9 +39,9 @@
 --- the next one that acquires it, who then has it (guard and with have released it
 --- again); a barrier at which it waited breaks; as of locks between processes. Its permits
 --- of semaphores return however it ended, which those of `mp.Semaphore` do not if it
---- ended in order: a semaphore that is a signal is one of those. A thread that is cancelled leaves a barrier, and has a
---- condition's lock again before that is raised. A release is not interrupted. An RLock
---- belongs to a thread of a process.
+--- ended in order: a semaphore that is a signal is one of those. A thread that is
+--- cancelled leaves a barrier, and has a condition's lock again before that is raised. A
+--- release is not interrupted. An RLock belongs to a thread of a process.
 ---
 --- Errors in the server are raised in the caller as they are, errors with a
 --- `traceback` of the server, or as `RemoteError` if they cannot travel. When the
@@ -146,7 +146,8 @@ function BaseManager:connect() end
 function BaseManager:get_server() end
 
 --- Ends the server, in order if it does so in time (see shutdown_timeout), and frees all
---- that it had. Twice is fine, and goes on with one that was interrupted. Only for the process that has started it.
+--- that it had. Twice is fine, and goes on with one that was interrupted. Only for the
+--- process that has started it.
 ---@async
 function BaseManager:shutdown() end
 

@@ -31,24 +31,29 @@ function Lock:_free()
   self:tell("acquire")
 end
 
---- Takes it if it is free; the mutex is held.
+--- Takes it if it is free, and returns whose it is now; the mutex is held.
 function Lock:_take(caller, count)
   if self._owner then return false end
   local owner = { client = caller.client, ident = caller.ident }
   self._owner, self._count, owner.client.holds[self] = owner, count, true
-  return true
+  return owner
 end
 
 function Lock:acquire(caller, blocking, timeout)
   if timeout == -1 then timeout = nil end -- as in Python
   local deadline = Monitor.blocking(blocking, timeout, 1, "acquire")
+  local owner
   if self._recursive and self:_is_mine(caller) then
+    owner = self._owner
     self._count = self._count + 1
   else
-    local function take() return self:_take(caller, 1) end
+    local function take()
+      owner = self:_take(caller, 1)
+      return owner
+    end
     if not self:wait(caller, "acquire", deadline, take) then return false end
   end
-  caller.undo = function() self:_undo() end
+  caller.undo = function() self:_undo(owner, 1) end
   if self._died then
     self._died = nil
     error(errors.new(errors.OwnerDied, "the client that held the lock has died"), 0)
@@ -66,9 +71,12 @@ function Lock:guard(caller)
   error(problem, 0)
 end
 
-function Lock:_undo()
+--- Takes back what this owner was given n times; it may have died, and another one
+--- have it.
+function Lock:_undo(owner, n)
   local held <close> = self:enter()
-  if self._count > 1 then self._count = self._count - 1 elseif self._owner then self:_free() end
+  if self._owner ~= owner then return end
+  if self._count > n then self._count = self._count - n else self:_free() end
 end
 
 function Lock:release(caller)
@@ -122,7 +130,7 @@ function Semaphore:acquire(caller, blocking, timeout)
     self:_note(caller.client, 1)
     return true
   end)
-  if taken then caller.undo = function() self:_give(caller.client, 1) end end
+  if taken then caller.undo = function() self:_undo(caller.client) end end
   return taken
 end
 
@@ -133,9 +141,11 @@ function Semaphore:_put_back(client, n)
   self:tell("acquire")
 end
 
-function Semaphore:_give(client, n)
+--- Takes back one that this client was given; it may have died, and all of them
+--- have returned.
+function Semaphore:_undo(client)
   local held <close> = self:enter()
-  self:_put_back(client, n)
+  if self._taken[client] then self:_put_back(client, 1) end
 end
 
 function Semaphore:release(caller, n)
@@ -203,11 +213,13 @@ function Condition:wait_once(caller, timeout)
   -- Whoever ended cannot have the lock again, and is not to wait for it. One that
   -- asks for the end of the wait has it before it is told anything.
   if not ok then error(problem, 0) end
-  local function take() return lock:_take(caller, count) end
-  repeat until lock:wait(caller, "acquire", nil, take)
-  caller.undo = function()
-    for _ = 1, count do lock:_undo() end
+  local owner
+  local function take()
+    owner = lock:_take(caller, count)
+    return owner
   end
+  repeat until lock:wait(caller, "acquire", nil, take)
+  caller.undo = function() lock:_undo(owner, count) end
   if lock._died then
     lock._died = nil
     error(errors.new(errors.OwnerDied, "a client that held the lock has died"), 0)
