@@ -39,13 +39,13 @@ function jobs.check_timeout(timeout, name)
   end
 end
 
---- Raises what a part raised: a string stays the string it was.
-function jobs.fail(problem)
+--- What a part raised, as it is to be raised: a string stays the string it was.
+function jobs.to_raise(problem)
   local value, traceback = problem.value, problem.traceback
   if errors.is(value, errors.Error) and rawget(value, "traceback") == nil then
     value.traceback = traceback
   end
-  error(value, 0)
+  return value
 end
 
 --- Adds a job to those of the engine.
@@ -158,7 +158,7 @@ function AsyncResult:get(timeout)
     error(errors.new(errors.TimeoutError, "the result is not there yet"), 0)
   end
   local result = self._outcome or outcome(self)
-  if result.problem then jobs.fail(result.problem) end
+  if result.problem then error(jobs.to_raise(result.problem), 0) end
   return table.unpack(result.values, 1, result.values.n)
 end
 
