@@ -2,11 +2,12 @@
 --- those that are gone through meanwhile.
 ---
 --- A job is in engine.jobs, by its number, while parts of it are to come; they
---- are added by complete() of pool.c, in one step. It has '_parts', by their
---- index modulo 2^24; '_left', how many are missing; '_arrived', how many are
---- there; '_order', an array of the indexes in the order of their coming, if
---- that matters; '_calls' if it has callbacks. A part is a string or userdata
---- of pickled results, or a table { kind, what it is }.
+--- are added by result_add of results.c, in one step. It has '_parts', by their
+--- index modulo 2^24 (false: memory lacked when it came); '_left', how many are
+--- missing; '_arrived', how many are there; '_order', an array of the indexes
+--- in the order of their coming, if that matters; '_calls' if it has callbacks.
+--- A part is a string or userdata of pickled results, or a table { kind, what
+--- it is }.
 ---
 --- A thread may be cancelled or killed at any line, but not within one: what
 --- must not be torn apart stands on one line.
