@@ -89,6 +89,8 @@ static void test_names(void **state) {
   os_lookup *l;
   assert_int_equal(os_lookup_start(&l, "localhost", 65535, AF_INET, 0), 0);
   assert_true(os_lookup_fd(l) >= 0);
+  int err, early = os_lookup_answer(l, &list, &err);
+  assert_true(early == EAI_AGAIN || early == 0); /* there may be one already */
   assert_int_equal(answer(l, &list), 0);
   const struct sockaddr_in *a = (const void *)list->ai_addr;
   assert_int_equal(ntohl(a->sin_addr.s_addr), INADDR_LOOPBACK);
