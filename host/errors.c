@@ -164,7 +164,8 @@ static TL_GIL lua_Integer next_ordinal(lua_State *L, int name) {
   lua_rawget(L, -3);
   lua_Integer ordinal = lua_tointeger(L, -1) + 1;
   lua_pop(L, 1);
-  for (; tl_error_findclass(L, name, ordinal); ordinal++) /* another process's */
+  /* One that another process has given is not taken, either. */
+  for (; tl_error_findclass(L, name, ordinal); ordinal++)
     lua_pop(L, 1);
   lua_pushinteger(L, ordinal);
   lua_rawset(L, -3);

@@ -200,7 +200,7 @@ local function create(kind, module, options)
     _engine = Engine.new(options),
     _feeds = setmetatable({}, { __mode = "k" }), -- iterators whose input has not ended
   }, Pool)
-  local making <close> = setmetatable({ engine = pool._engine }, Making)
+  local _ <close> = setmetatable({ engine = pool._engine }, Making)
   pool._engine:start()
   return pool
 end
