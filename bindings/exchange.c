@@ -219,7 +219,8 @@ static TL_GIL int exchange_run(lua_State *L) {
 }
 
 /* exchange:output([take]): what has been read so far of stdout and stderr, nil
- * for what is no open pipe; with 'take' it is forgotten here. */
+ * for what is no open pipe; with 'take' it is forgotten here, but what another
+ * thread is reading from is that one's. */
 static TL_GIL int exchange_output(lua_State *L) {
   check_exchange(L);
   bool take = lua_toboolean(L, 2);
@@ -227,13 +228,15 @@ static TL_GIL int exchange_output(lua_State *L) {
   lua_settop(L, 1);
   find_files(L, file);
   for (int i = 1; i < 3; i++) {
-    if (file[i]) {
-      const tl_bytes *in = &file[i]->in;
-      size_t at = file[i]->in_at;
-      lua_pushlstring(L, in->n > at ? in->p + at : "", in->n - at);
-    } else {
+    if (!file[i]) {
       lua_pushnil(L);
+      continue;
     }
+    bool theirs = take && tl_file_busy(file[i]);
+    const tl_bytes *in = &file[i]->in;
+    size_t at = theirs ? in->n : file[i]->in_at;
+    lua_pushlstring(L, in->n > at ? in->p + at : "", in->n - at);
+    if (theirs) file[i] = NULL;
   }
   for (int i = 1; i < 3 && take; i++) {
     if (!file[i]) continue;

@@ -15,7 +15,8 @@ static const char classes_key, parent_key, class_key, instances_key;
 static const char short_key;   /* in a class of ours: its short name */
 static const char ordinal_key; /* in another: which of those of its name */
 static const char known_key;   /* registry: name, NUL, ordinal to such a class;
-                                  weak values */
+                                  name, NUL to the last ordinal that was given;
+                                  weak values, among which numbers stay */
 
 /* Each class below its parent; module: the part of the name before the dot. */
 static const struct {
@@ -152,14 +153,32 @@ static TL_GIL void make_known(lua_State *L, int name, lua_Integer ordinal) {
   lua_rawsetp(L, -2, &ordinal_key);
 }
 
+/* The ordinal of a new class: none that another one had, even one that is gone,
+ * for its bytes may be on their way. 'name' is an absolute index. */
+static TL_GIL lua_Integer next_ordinal(lua_State *L, int name) {
+  push_known(L);
+  lua_pushvalue(L, name);
+  lua_pushlstring(L, "", 1);
+  lua_concat(L, 2);
+  lua_pushvalue(L, -1);
+  lua_rawget(L, -3);
+  lua_Integer ordinal = lua_tointeger(L, -1) + 1;
+  lua_pop(L, 1);
+  /* One that another process has given is not taken, either. */
+  for (; tl_error_findclass(L, name, ordinal); ordinal++)
+    lua_pop(L, 1);
+  lua_pushinteger(L, ordinal);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+  return ordinal;
+}
+
 void tl_error_newclass(lua_State *L, const char *name, int parent) {
   luaL_checkstack(L, 10, NULL);
   if (parent) parent = lua_absindex(L, parent);
   lua_pushstring(L, name);
   int at = lua_gettop(L);
-  lua_Integer ordinal = 1;
-  for (; tl_error_findclass(L, at, ordinal); ordinal++)
-    lua_pop(L, 1);
+  lua_Integer ordinal = next_ordinal(L, at);
   new_class(L, name, parent);
   make_known(L, at, ordinal);
   lua_remove(L, at);

@@ -49,6 +49,7 @@ static int ask_elsewhere(os_lookup *l) {
   l->wake = os_wakefd_open();
   if (l->wake < 0) return l->wake;
   l->hints.ai_flags &= ~AI_NUMERICHOST;
+  atomic_store(&l->told, false); /* that it is no number is no answer */
   atomic_store(&l->owners, 2);
   int err = os_thread_start(&thread, STACK, 0, body, l);
   if (err)

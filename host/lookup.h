@@ -20,7 +20,8 @@ int os_lookup_start(os_lookup **l, const char *host, int port, int family,
 int os_lookup_fd(const os_lookup *l);
 
 /* The answer: 0 and a list, which stays the lookup's; otherwise the error of
- * getaddrinfo (EAI_SYSTEM: *err is the errno). */
+ * getaddrinfo (EAI_SYSTEM: *err is the errno), EAI_AGAIN too if the answer is
+ * not there yet. */
 int os_lookup_answer(const os_lookup *l, const struct addrinfo **list,
                      int *err);
 

@@ -2,6 +2,8 @@
 #include "runtime.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "interp.h"
@@ -50,7 +52,11 @@ void tl_runtime_atfork(const tl_fork_hooks *hooks) {
   int n = atomic_load(&runtime.fork_count), i = 0;
   while (i < n && runtime.forks[i] != hooks)
     i++;
-  if (i == n && n < FORK_HOOKS) {
+  if (i == FORK_HOOKS) {
+    fputs("tidelock: more fork hooks than there is room for\n", stderr);
+    abort();
+  }
+  if (i == n) {
     runtime.forks[n] = hooks;
     atomic_store(&runtime.fork_count, n + 1);
   }

@@ -1,9 +1,12 @@
---- Failing allocations in connections: no message is lost or there twice, and no
---- descriptor is left.
+--- Failing allocations in connections and pools: no message is lost or there
+--- twice, and no descriptor is left.
 local lu = require("luaunit")
 local connection = require("multiprocessing.connection")
+local errors = require("errors")
 local mp = require("multiprocessing")
 local exhaust = require("support.exhaust")
+
+local LIMIT = 60 -- seconds, for what should take a moment
 
 local TestMemory = {}
 
@@ -162,5 +165,31 @@ add("WaitForDescriptors", {
     close(object)
   end,
 })
+
+-- A result that is taken when there is no memory for it is there afterwards; one
+-- that cannot be opened then has failed. Nobody waits for it for ever.
+for name, size in pairs { Short = 10, Long = 70000 } do
+  for _, method in ipairs { "apply_async", "imap", "imap_unordered" } do
+    add(method .. name, {
+      make = function()
+        local pool = mp.Pool(1)
+        local function text(n) return ("x"):rep(n) end
+        local result = pool[method](pool, text, { size })
+        return { pool = pool, next = result.next or result.get, result = result }
+      end,
+      act = function(object) return object.next(object.result) end,
+      check = function(object, failed, got)
+        local ok, again = true, got
+        if failed then ok, again = pcall(object.next, object.result, LIMIT) end
+        lu.assertFalse(errors.is(again, errors.TimeoutError))
+        if ok and again then lu.assertEquals(#again, size) end
+        object.pool:terminate()
+        object.pool:join()
+        collectgarbage() -- its channels
+        collectgarbage()
+      end,
+    })
+  end
+end
 
 return { TestMemory = TestMemory }

@@ -12,6 +12,7 @@ local eventually = require("support.eventually")
 local is_running = require("support.is_running")
 local pools = require("support.pools")
 local program = require("support.program")
+local struck = require("support.struck")
 
 local LIMIT = 60 -- seconds, for what should take a moment
 
@@ -344,6 +345,43 @@ function TestPool:testAForkedChildDoesNotTouchThePool()
   end)
   lu.assertEquals({ code, messages }, { 0, ("another process "):rep(6):sub(1, -2) })
   lu.assertEquals(slow:get(LIMIT), "mine")
+end
+
+--- Nor the input of an iterator, when it drops that.
+function TestPool:testAForkedChildDoesNotEndTheInputOfAnIterator()
+  local pool <close> = mp.Pool(1)
+  local i = 0
+  local it = pool:imap(identity, function()
+    i = i + 1
+    if i <= 20 then return i end
+  end, { buffersize = 2 })
+  pool:close()
+  local child = mp.get_context("fork").Process(function()
+    it = nil
+    collectgarbage()
+    collectgarbage()
+  end)
+  child:start()
+  child:join()
+  local got = {}
+  for value in it do got[#got + 1] = value end
+  lu.assertEquals(got, range(20))
+end
+
+--- Wherever it is.
+function TestPool:testAnInterruptedConstructorLeavesNothing()
+  local workers = #mp.active_children()
+  for _, how in ipairs({ "cancel", "kill" }) do
+    local n = 0
+    repeat
+      n = n + 1
+      local more = struck("multiprocessing/pool", n, how, mp.get_context("fork").Pool, 2)
+      collectgarbage() -- what was made at last
+      eventually(function()
+        return threading.active_count() == 1 and #mp.active_children() == workers
+      end)
+    until not more
+  end
 end
 
 function TestPool:testHandlesOfSharedMemoryTravelInTasks()

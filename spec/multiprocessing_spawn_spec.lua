@@ -8,6 +8,7 @@ local forkserver = require("tidelock.multiprocessing.forkserver")
 local children = require("support.children")
 local descriptors = require("support.descriptors")
 local lasting = require("support.lasting")
+local program = require("support.program")
 
 local function suite(method)
   local ctx = mp.get_context(method)
@@ -167,6 +168,35 @@ local function suite(method)
         setmetatable({x = 2}, Point))]], "4\ttrue\tnil\n")
   end
 
+  --- It is no module of ours.
+  function Test:testAScriptInAFolderThatIsNamedAsWe()
+    local folder = os.tmpname()
+    os.remove(folder)
+    lfs.mkdir(folder)
+    lfs.mkdir(folder .. "/tidelock")
+    local name = folder .. "/tidelock/x.lua"
+    local file = assert(io.open(name, "w"))
+    file:write(([[
+      local mp, pickle = require("multiprocessing"), require("pickle")
+      io.stdout:setvbuf("no")
+      print("script")
+      local Point = {}
+      Point.__index = Point
+      function Point:double() return self.x * 2 end
+      pickle.register("Point", Point)
+      if not mp.is_main() then return end
+      local p = mp.get_context(%q).Process(function(point) print(point:double()) end,
+        setmetatable({x = 2}, Point))
+      p:start() p:join()]]):format(method))
+    file:close()
+    local command = { "-c", 'cd "$0" && exec "$1" tidelock/x.lua', folder, program.path }
+    local out, err = program.run(command, { program = "sh" })
+    os.remove(name)
+    lfs.rmdir(folder .. "/tidelock")
+    lfs.rmdir(folder)
+    lu.assertEquals({ out, err }, { "script\n4\n", "" })
+  end
+
   --- Modules travel by name, and register their classes there.
   function Test:testModulesOfTheScript()
     local folder = os.tmpname()
@@ -247,7 +277,7 @@ local function suite(method)
       local p = ctx.Process(function() os.exit(7) end)
       p:start() p:join() os.exit(p.exitcode)]]):format(method))
     file:flush()
-    local _, _, code = os.execute(("exec %s %s <&- "):format(require("support.program").path, name))
+    local _, _, code = os.execute(("exec %s %s <&- "):format(program.path, name))
     os.remove(name)
     lu.assertEquals(code, 7)
   end

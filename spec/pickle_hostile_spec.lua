@@ -252,7 +252,8 @@ function TestHostile:testHandlesOfTheLibrary()
   local _ <close> = a
   local handles = { a, mp.Queue(), mp.JoinableQueue(), mp.SimpleQueue(), mp.Lock(), mp.RLock(),
     mp.Semaphore(), mp.Condition(), mp.Event(), mp.Barrier(2), mp.Value("int8", 1),
-    mp.Array("int8", 1), core.self(), mp.connection.Listener()._socket }
+    mp.Array("int8", 1), core.self(), mp.connection.Listener()._socket,
+    require("tidelock._pool").Channel(1) }
   for _, object in ipairs(handles) do
     a:send(object)
     local bytes = b:recv_bytes()

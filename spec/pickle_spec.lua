@@ -352,6 +352,18 @@ function TestPickle:testClassesThatAreUnknownAreMade()
   lu.assertIs(pickle.loads(bytes)[2], Derived)
 end
 
+-- Its bytes may come when it is gone.
+function TestPickle:testAClassIsNotTakenForOneThatWasBefore()
+  local bytes = pickle.dumps(errors.class("pickle_spec.Before"))
+  collectgarbage()
+  collectgarbage()
+  local After = errors.class("pickle_spec.Before")
+  local before = pickle.loads(bytes)
+  lu.assertFalse(rawequal(before, After))
+  lu.assertIs(pickle.loads(bytes), before)
+  lu.assertIs(copy(After), After)
+end
+
 -- Arguments ---------------------------------------------------------------------
 
 function TestPickle:testArgumentErrors()

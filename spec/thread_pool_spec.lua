@@ -5,6 +5,7 @@ local errors = require("errors")
 local threading = require("threading")
 local children = require("support.children")
 local eventually = require("support.eventually")
+local struck = require("support.struck")
 
 local LIMIT = 60 -- seconds, for what should take a moment
 
@@ -75,6 +76,69 @@ function TestThreadPool:testAKilledThreadFailsItsTaskAndIsReplaced()
     lu.assertFalse(ok)
     lu.assertTrue(errors.is(problem, errors.Killed))
     lu.assertEquals(pool:apply(function() return 5 end), 5)
+  end
+end
+
+--- Wherever it is.
+function TestThreadPool:testAnInterruptedConstructorLeavesNothing()
+  for _, how in ipairs({ "cancel", "kill" }) do
+    local n = 0
+    repeat
+      n = n + 1
+      local more = struck("multiprocessing/pool", n, how, mp.ThreadPool, 2)
+      collectgarbage() -- what was made at last
+      eventually(function() return threading.active_count() == 1 end)
+    until not more
+  end
+end
+
+--- Takes what is left, one after the other.
+local function take_all(it, got)
+  repeat
+    got[#got + 1] = table.pack(pcall(it.next, it)) -- all that a kill leaves
+  until got[#got][1] and got[#got][2] == nil
+end
+
+local function is_interrupt(taken)
+  return not taken[1] and errors.is(taken[2], errors.Cancelled)
+end
+
+--- Wherever it is, another thread goes on with all the rest.
+function TestThreadPool:testAnInterruptedIterationLosesNothing()
+  local function work(i) return i ~= 2 and i or error("two", 0) end
+  local function failing()
+    local i = 0
+    return function()
+      i = i + 1
+      return i <= 3 and i or error("input", 0)
+    end
+  end
+  local cases = {
+    { function() return { 1, 2, 3 } end, { "1", "two", "3", "nil" } },
+    { failing, { "1", "two", "3", "input", "nil" } },
+  }
+  for _, case in ipairs(cases) do
+    for _, name in ipairs({ "imap", "imap_unordered" }) do
+      for _, how in ipairs({ "cancel", "kill" }) do
+        local n = 0
+        repeat
+          n = n + 1
+          local pool = mp.ThreadPool(1)
+          local it = pool[name](pool, work, case[1](), { buffersize = 2 })
+          local got = {}
+          local more, where = struck("pool/iterators.lua", n, how, take_all, it, got)
+          pool:close()
+          lu.assertTrue(threading.Thread(pool.join, pool):start():join(LIMIT), where)
+          take_all(it, got)
+          local said = {}
+          for _, taken in ipairs(got) do
+            if not is_interrupt(taken) then said[#said + 1] = tostring(taken[2]) end
+          end
+          while said[#said - 1] == "nil" do table.remove(said) end
+          lu.assertEquals(said, case[2], where)
+        until not more
+      end
+    end
   end
 end
 

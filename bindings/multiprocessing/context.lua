@@ -1,7 +1,6 @@
 --- Start methods, and contexts: the whole module with one of them.
 local core = require("tidelock._multiprocessing")
 local family = require("tidelock.multiprocessing.family")
-local log = require("tidelock.multiprocessing.log")
 local pickle = require("tidelock.pickle")
 local process = require("tidelock.multiprocessing.process")
 
@@ -26,7 +25,7 @@ function launchers.fork(self, handle)
     family.become(self, parent, name)
     family.after_fork(answers)
     chosen = self._start_method or chosen
-    log.run(self)
+    family.run(self)
   end, family.get_name)
 end
 

@@ -66,6 +66,12 @@ function family.become(process, handle, name)
   for _, f in ipairs(when_forked) do f() end
 end
 
+--- What a child does, which has become 'process'.
+function family.run(process)
+  tell("child process calling self.run()")
+  process:run()
+end
+
 --- Calls f() in a child when it begins.
 function family.on_become(f) table.insert(when_forked, f) end
 

@@ -13,7 +13,6 @@ local core = require("tidelock._multiprocessing")
 local descriptor = require("tidelock._descriptor")
 local errors = require("tidelock.errors")
 local family = require("tidelock.multiprocessing.family")
-local log = require("tidelock.multiprocessing.log")
 local spawn = require("tidelock.multiprocessing.spawn")
 local threading = require("tidelock.threading")
 
@@ -39,7 +38,7 @@ local function live(server, request, handle_of_server)
   local process = spawn.become(request.link)
   local wanted = request.status:await_go()
   request.status:close()
-  if wanted then log.run(process) end
+  if wanted then family.run(process) end
 end
 
 --- Makes a child and answers.

@@ -54,6 +54,10 @@ local logger = setmetatable({}, Logger)
 
 family.set_tell(function(...) logger:log(LEVELS.INFO, ...) end)
 
+family.on_become(function()
+  if logger._to_stderr then family.expect_end() end
+end)
+
 function log.get_logger() return logger end
 
 --- From now on what is logged goes to stderr.
@@ -62,13 +66,6 @@ function log.log_to_stderr(level)
   logger._to_stderr = true
   family.expect_end()
   return logger
-end
-
---- What a child does, which has become 'process'.
-function log.run(process)
-  if logger._to_stderr then family.expect_end() end
-  logger:info("child process calling self.run()")
-  process:run()
 end
 
 --- For a child that starts with nothing: what it is to have of its parent's.

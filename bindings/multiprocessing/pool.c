@@ -31,7 +31,9 @@ typedef struct Place {
 typedef struct Channel {
   ipc_channel os;
   Spinner spinner;
-} Channel;
+  bool has_result; /* GIL: this one is taken, and not known to be a job's: */
+  channel_message result;
+} Channel; /* user value: what keeps that message, or nil */
 
 static TL_GIL Channel *check_channel(lua_State *L) {
   Channel *c = bind_checkself(L, CHANNEL);
@@ -54,7 +56,7 @@ static TL_GIL Place *check_place(lua_State *L, Channel *c, int arg) {
 }
 
 static TL_GIL Channel *new_channel(lua_State *L) {
-  Channel *c = lua_newuserdatauv(L, sizeof *c, 0);
+  Channel *c = lua_newuserdatauv(L, sizeof *c, 1);
   *c = (Channel){.os.segment.fd = -1};
   luaL_setmetatable(L, CHANNEL);
   return c;
@@ -90,9 +92,11 @@ static TL_GIL void pause_for_more(lua_State *L, Channel *c) {
 static TL_GIL void put(lua_State *L, Channel *c, const struct iovec *parts,
                        int n, int wake) {
   uint32_t number;
-  if (!channel_put(L, &c->os, parts, n, TL_FOREVER, "a pool's channel", wake,
-                   &number))
-    luaL_error(L, "the pool is closed");
+  if (channel_put(L, &c->os, parts, n, TL_FOREVER, "a pool's channel", wake,
+                  &number))
+    return;
+  lua_pushliteral(L, "the pool is closed"); /* whose call it is, nobody knows */
+  lua_error(L);
 }
 
 /* send(id, mode, code, list, first, n, held, owner, wake): puts a task with n
@@ -232,9 +236,9 @@ static TL_GIL int channel_tell(lua_State *L) {
   return 0;
 }
 
-/* Pushes the part that a message is: a string, or a userdata if it is large,
- * which the message is; of what is not RESULT_DONE a table with the kind and
- * that. */
+/* Pushes the part that a message is: a string, or the userdata on the top if it
+ * is large, which the message is; of what is not RESULT_DONE a table with the
+ * kind and that. */
 static TL_GIL void push_part(lua_State *L, const channel_message *m,
                              const ResultHead *head) {
   bool small = lua_isnil(L, -1);
@@ -249,8 +253,29 @@ static TL_GIL void push_part(lua_State *L, const channel_message *m,
   lua_rawseti(L, -2, 1);
 }
 
+/* The next result is in the channel's object: who has no memory to do more with
+ * it leaves it there, for the next call. False: none has come in time. */
+static TL_GIL bool get_result(lua_State *L, Channel *c, int64_t deadline,
+                              bool many) {
+  const ipc_mark none = {NULL, NULL};
+  if (c->has_result) return true;
+  if (!channel_get(L, &c->os, many ? NULL : &c->spinner, deadline, "results",
+                   none, &c->result))
+    return false;
+  c->has_result = true;
+  lua_setiuservalue(L, 1, 1);
+  return true;
+}
+
+static TL_GIL void drop_result(lua_State *L, Channel *c) {
+  c->has_result = false;
+  lua_pushnil(L);
+  lua_setiuservalue(L, 1, 1);
+}
+
 /* collect(jobs, ready, [timeout], many): completes what has come, after waiting
- * for it; 'many': a lot more is to come. Whether anything came. */
+ * for it; 'many': a lot more is to come. Whether anything came. Is called by
+ * one thread at a time. */
 static TL_GIL int channel_collect(lua_State *L) {
   Channel *c = check_channel(L);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -260,21 +285,23 @@ static TL_GIL int channel_collect(lua_State *L) {
   lua_settop(L, 5);
   bool many = lua_toboolean(L, 5);
   if (deadline != 0 && many) pause_for_more(L, c);
-  channel_message m;
+  const channel_message *m = &c->result;
   ResultHead head;
-  const ipc_mark none = {NULL, NULL};
-  while (channel_get(L, &c->os, many ? NULL : &c->spinner, any ? 0 : deadline,
-                     "results", none, &m)) {
+  while (get_result(L, c, any ? 0 : deadline, many)) {
     any = true;
-    if (m.size < sizeof head) return luaL_error(L, "a damaged message");
-    memcpy(&head, m.data, sizeof head);
+    if (m->size < sizeof head) {
+      drop_result(L, c);
+      return luaL_error(L, "a damaged message");
+    }
+    memcpy(&head, m->data, sizeof head);
     if (lua_rawgeti(L, 2, (lua_Integer)(head.id >> RESULT_INDEX_BITS)) ==
         LUA_TTABLE) {
-      lua_insert(L, -2);
-      push_part(L, &m, &head);
+      lua_getiuservalue(L, 1, 1);
+      push_part(L, m, &head);
       lua_remove(L, -2);
       result_add(L, 2, 3, head.id);
     }
+    drop_result(L, c);
     lua_settop(L, 5);
   }
   lua_pushboolean(L, any);
@@ -358,12 +385,9 @@ static TL_GIL int pack(lua_State *L, int idx, int *fds) {
 
 static TL_GIL void unpack(lua_State *L, int *fds, int n) {
   lua_pop(L, 1);
-  if (n != 1) luaL_error(L, "no channel");
   Channel *c = new_channel(L);
-  int fd = fds[0];
-  fds[0] = -1;
-  int err = ipc_channel_open(&c->os, fd);
-  if (err) tl_error_os(L, -err, "cannot open a channel");
+  int err = ipc_channel_open(&c->os, sync_take_fd(L, fds, n));
+  sync_check_opened(L, err, "PoolChannel");
 }
 
 static const tl_portable portable = {

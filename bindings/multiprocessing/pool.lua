@@ -182,16 +182,27 @@ function Pool:__gc()
   if self._engine.creator == family.current_process() then self._engine:abandon() end
 end
 
+-- What is making a pool: if that fails, or its thread is interrupted, wherever
+-- it is, nothing is left of the pool.
+local Making = {}
+
+function Making:__close(problem)
+  if problem ~= nil then self.engine:undo() end
+end
+
 local function create(kind, module, options)
   local Engine = require("tidelock.multiprocessing.pool." .. module)
   options.processes = options.processes or core.cpu_count()
   options.initargs = options.initargs or { n = 0 }
-  return setmetatable({
+  local pool = setmetatable({
     _kind = kind,
     _state = "running",
     _engine = Engine.new(options),
     _feeds = setmetatable({}, { __mode = "k" }), -- iterators whose input has not ended
   }, Pool)
+  local _ <close> = setmetatable({ engine = pool._engine }, Making)
+  pool._engine:start()
+  return pool
 end
 
 local THREAD_OPTIONS = { "processes", "initializer", "initargs" }

@@ -20,13 +20,15 @@ static TL_GIL void set_integer(lua_State *L, int idx, const char *name,
   lua_rawset(L, idx);
 }
 
+/* First is what may lack memory: then the part can be added again. */
 void result_add(lua_State *L, int jobs, int ready, uint64_t id) {
   int part = lua_gettop(L), job = part - 1;
   lua_Integer index =
       (lua_Integer)(id & (((uint64_t)1 << RESULT_INDEX_BITS) - 1));
   lua_pushliteral(L, "_parts");
   lua_rawget(L, job);
-  if (lua_rawgeti(L, -1, index) == LUA_TNIL) {
+  lua_rawgeti(L, -1, index);
+  if (!lua_toboolean(L, -1)) {
     lua_pop(L, 1);
     lua_Integer arrived = get_integer(L, job, "_arrived") + 1;
     lua_Integer left = get_integer(L, job, "_left") - 1;
@@ -36,6 +38,14 @@ void result_add(lua_State *L, int jobs, int ready, uint64_t id) {
       lua_rawseti(L, -2, arrived);
     }
     lua_pop(L, 1);
+    lua_pushboolean(L, false); /* its place */
+    lua_rawseti(L, -2, index);
+    lua_pushliteral(L, "_calls");
+    if (lua_rawget(L, job) != LUA_TNIL && left == 0) {
+      lua_pushvalue(L, job);
+      lua_rawseti(L, ready, (lua_Integer)lua_rawlen(L, ready) + 1);
+    }
+    lua_pop(L, 1);
     lua_pushvalue(L, part);
     lua_rawseti(L, -2, index);
     set_integer(L, job, "_arrived", arrived);
@@ -43,11 +53,6 @@ void result_add(lua_State *L, int jobs, int ready, uint64_t id) {
     if (left == 0) {
       lua_pushnil(L);
       lua_rawseti(L, jobs, (lua_Integer)(id >> RESULT_INDEX_BITS));
-      lua_pushliteral(L, "_calls");
-      if (lua_rawget(L, job) != LUA_TNIL) {
-        lua_pushvalue(L, job);
-        lua_rawseti(L, ready, (lua_Integer)lua_rawlen(L, ready) + 1);
-      }
     }
   }
   lua_settop(L, job - 1);

@@ -95,10 +95,9 @@ local function split_classes()
   local ours, modules, files = {}, {}, nil
   for _, class in ipairs(core.classes()) do
     local file = file_of(class)
-    local module = file and file:match("^tidelock/(.*)%.lua$")
-    if module then
-      module = "tidelock." .. module:gsub("/", ".")
-    elseif file then
+    local module = file and file:match("^(tidelock/.*)%.lua$")
+    module = module and module:gsub("/", ".")
+    if file and not package.loaded[module] then -- a script may be in such a folder
       files = files or loaded_files()
       module = files[file]
     end
@@ -306,7 +305,7 @@ end
 
 --- What the started program does: the descriptor is that of the pipe.
 function spawn.main(fd)
-  core.live(function() log.run(spawn.become(connection.inherited(fd))) end, family.get_name)
+  core.live(function() family.run(spawn.become(connection.inherited(fd))) end, family.get_name)
 end
 
 --- Starts the program with a Lua statement and a connection, whose descriptor

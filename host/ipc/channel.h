@@ -70,7 +70,7 @@ int ipc_channel_put(ipc_channel *c, ipc_wait *w, const struct iovec *parts,
 
 /* Where it is kept, in shared memory, what a process is about to take: who
  * finds it dead sees it. The number + 1, and the message's first 8 bytes, which
- * are stored while 'current' is 0. Either may be NULL. */
+ * are stored while 'current' is 0. Both may be NULL, or 'key' alone. */
 typedef struct ipc_mark {
   _Atomic uint32_t *current;
   _Atomic uint64_t *key;

@@ -86,6 +86,20 @@ static void test_names(void **state) {
   os_lookup_drop(l);
 }
 
+/* It may be there at once. */
+static void test_an_answer_that_is_not_there_yet(void **state) {
+  (void)state;
+  for (int i = 0; i < 50; i++) {
+    const struct addrinfo *list;
+    os_lookup *l;
+    int err;
+    assert_int_equal(os_lookup_start(&l, "localhost", i, AF_INET, 0), 0);
+    int early = os_lookup_answer(l, &list, &err);
+    assert_true(early == EAI_AGAIN || early == 0);
+    os_lookup_drop(l);
+  }
+}
+
 static void test_a_name_that_is_not_there(void **state) {
   (void)state;
   const struct addrinfo *list;
@@ -131,6 +145,7 @@ int main(void) {
       TEST(test_numbers_take_no_thread),
       TEST(test_no_name_is_this_machine),
       TEST(test_names),
+      TEST(test_an_answer_that_is_not_there_yet),
       TEST(test_a_name_that_is_not_there),
       TEST(test_nobody_waits),
       TEST(test_no_descriptors),

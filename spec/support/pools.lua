@@ -370,6 +370,15 @@ return function(make)
     lu.assertStrContains(tostring(pool), "closed")
   end
 
+  --- By the input of a call, as another thread may at that time.
+  function Test:testWorkThatFindsThePoolClosedFails()
+    local pool <close> = make(1)
+    local items = counter(3)
+    local result = pool:map_async(square, function() pool:close() return items() end)
+    lu.assertEquals({ pcall(result.get, result, LIMIT) }, { false, "the pool is closed" })
+    pool:join()
+  end
+
   -- 132: CPython's pool sends all that imap was given.
   function Test:testImapGoesOnAfterClose()
     local pool <close> = make(2)

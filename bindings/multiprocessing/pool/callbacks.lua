@@ -34,8 +34,9 @@ end
 function Callbacks:expect()
   local held <close> = self._lock:guard()
   if not self._thread then
-    self._thread = threading.Thread({ target = run, args = { self }, daemon = true,
-      name = "PoolCallbacks" }):start()
+    local thread = threading.Thread({ target = run, args = { self }, daemon = true,
+      name = "PoolCallbacks" })
+    self._thread = thread:start() -- both or none
   end
   self._expected:put(true)
 end

@@ -2,11 +2,12 @@
 --- those that are gone through meanwhile.
 ---
 --- A job is in engine.jobs, by its number, while parts of it are to come; they
---- are added by complete() of pool.c, in one step. It has '_parts', by their
---- index modulo 2^24; '_left', how many are missing; '_arrived', how many are
---- there; '_order', an array of the indexes in the order of their coming, if
---- that matters; '_calls' if it has callbacks. A part is a string or userdata
---- of pickled results, or a table { kind, what it is }.
+--- are added by result_add of results.c, in one step. It has '_parts', by their
+--- index modulo 2^24 (false: memory lacked when it came); '_left', how many are
+--- missing; '_arrived', how many are there; '_order', an array of the indexes
+--- in the order of their coming, if that matters; '_calls' if it has callbacks.
+--- A part is a string or userdata of pickled results, or a table { kind, what
+--- it is }.
 ---
 --- A thread may be cancelled or killed at any line, but not within one: what
 --- must not be torn apart stands on one line.
@@ -39,13 +40,13 @@ function jobs.check_timeout(timeout, name)
   end
 end
 
---- Raises what a part raised: a string stays the string it was.
-function jobs.fail(problem)
+--- What a part raised, as it is to be raised: a string stays the string it was.
+function jobs.to_raise(problem)
   local value, traceback = problem.value, problem.traceback
   if errors.is(value, errors.Error) and rawget(value, "traceback") == nil then
     value.traceback = traceback
   end
-  error(value, 0)
+  return value
 end
 
 --- Adds a job to those of the engine.
@@ -158,7 +159,7 @@ function AsyncResult:get(timeout)
     error(errors.new(errors.TimeoutError, "the result is not there yet"), 0)
   end
   local result = self._outcome or outcome(self)
-  if result.problem then jobs.fail(result.problem) end
+  if result.problem then error(jobs.to_raise(result.problem), 0) end
   return table.unpack(result.values, 1, result.values.n)
 end
 

@@ -129,9 +129,8 @@ local function run(keeper)
   keeper.begun:set()
 end
 
---- Starts the workers and the thread.
-function Keeper.start(engine)
-  local keeper = setmetatable({
+function Keeper.new(engine)
+  return setmetatable({
     engine = engine,
     workers = {}, -- by place
     started = 0,
@@ -139,23 +138,28 @@ function Keeper.start(engine)
     wake = threading.Event(),
     begun = threading.Event(),
   }, Keeper)
-  local ok, problem = pcall(function()
-    for place = 1, engine.size do start_worker(keeper, place) end
-    family.at_end(keeper)
-    keeper.thread = threading.Thread({ target = run, args = { keeper }, daemon = true,
-      name = "PoolKeeper" }):start()
-    keeper.begun:wait()
-    if keeper.problem then error(keeper.problem.value, 0) end
-  end)
-  if ok then return keeper end
-  family.not_at_end(keeper)
-  if keeper.thread then
-    keeper:terminate()
-    keeper.thread:join()
+end
+
+--- Starts the workers and the thread.
+function Keeper:start()
+  for place = 1, self.engine.size do start_worker(self, place) end
+  local thread = threading.Thread({ target = run, args = { self }, daemon = true,
+    name = "PoolKeeper" })
+  family.at_end(self)
+  self.thread = thread:start() -- both or none
+  self.begun:wait()
+  if self.problem then error(self.problem.value, 0) end
+end
+
+--- Ends what a start that was not finished has begun.
+function Keeper:undo()
+  family.not_at_end(self)
+  if self.thread then
+    self:terminate()
+    self.thread:join()
   else
-    kill_all(keeper)
+    kill_all(self)
   end
-  error(problem, 0)
 end
 
 --- Workers that end are not replaced, unless there are tasks.
@@ -177,7 +181,7 @@ end
 --- At the end of this process, before its children are ended.
 function Keeper:at_end()
   self:terminate()
-  self.thread:join()
+  if self.thread then self.thread:join() end -- it may be about to begin
 end
 
 function Keeper:join() self.thread:join() end

@@ -9,7 +9,7 @@
 ---
 --- A task is run at most once: a worker's place in the channel says what it has
 --- taken, and what has been taken is not given to another.
-require("tidelock._descriptor")
+require("tidelock._descriptor") -- the class of what keeps tasks' descriptors (parcel.c)
 local core = require("tidelock._multiprocessing")
 local errors = require("tidelock.errors")
 local family = require("tidelock.multiprocessing.family")
@@ -143,8 +143,7 @@ function Engine:submit(job, index, mode, fn, list, first, n, wake)
   if not ok then
     local part = self.problem or { jobs.PROBLEM, { value = size } }
     if not job._code then job._refused = size end -- the function cannot travel
-    job._sent = index
-    complete(self, jobs.id(job, index), part)
+    complete(self, jobs.id(job, index), part) job._sent = index -- both or none
     self.news:tell()
     size = 0
   end
@@ -154,7 +153,6 @@ end
 
 -- --- The pool ----------------------------------------------------------------
 
---- Starts the workers, and the thread that keeps them.
 function Engine.new(options)
   local engine = setmetatable({
     size = options.processes,
@@ -169,15 +167,22 @@ function Engine.new(options)
     control = { _left = 1, _arrived = 0, _parts = {} },
     serial = 0, -- of functions
     codes = setmetatable({}, { __mode = "v" }), -- by the functions' bytes
+    last = nil, -- of them: kept, for the next task is often of the same function
     plain = setmetatable({}, { __mode = "k" }), -- functions, and what is known of them
     held = setmetatable({}, { __mode = "v" }),  -- descriptors that tasks refer to
     news = pool.News(),
   }, Engine)
   engine.jobs[worker.CONTROL] = engine.control
   engine.callbacks = Callbacks.new(engine)
-  engine.keeper = keeper.start(engine)
+  engine.keeper = keeper.new(engine)
   return engine
 end
+
+--- Starts the workers, and the thread that keeps them.
+function Engine:start() self.keeper:start() end
+
+--- Ends what a start that was not finished has begun.
+function Engine:undo() self.keeper:undo() end
 
 --- For the keeper, when a worker has ended: its own results come first.
 function Engine:lose(id, text) self.results:tell(id, KINDS.LOST, text) end

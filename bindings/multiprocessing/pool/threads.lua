@@ -79,13 +79,13 @@ end
 
 function start_thread(engine, place)
   engine.started = engine.started + 1
-  engine.threads[place] = threading.Thread({ target = work, args = { engine, place },
-    daemon = true, name = "PoolThread-" .. engine.started }):start()
+  local thread = threading.Thread({ target = work, args = { engine, place }, daemon = true,
+    name = "PoolThread-" .. engine.started })
+  engine.threads[place] = thread:start() -- both or none
 end
 
 -- --- The pool ----------------------------------------------------------------
 
---- Starts the threads.
 function Engine.new(options)
   local engine = setmetatable({
     size = options.processes,
@@ -101,18 +101,23 @@ function Engine.new(options)
     started = 0,
   }, Engine)
   engine.callbacks = Callbacks.new(engine)
-  family.at_end(engine)
+  return engine
+end
+
+--- Starts the threads.
+function Engine:start()
+  family.at_end(self)
   family.expect_end()
-  local ok, problem = pcall(function()
-    for place = 1, options.processes do
-      engine.alive = place
-      start_thread(engine, place)
-    end
-  end)
-  if ok then return engine end
-  family.not_at_end(engine)
-  engine.queue:shutdown(true)
-  error(problem, 0)
+  for place = 1, self.size do
+    self.alive = place
+    start_thread(self, place)
+  end
+end
+
+--- Ends what a start that was not finished has begun.
+function Engine:undo()
+  family.not_at_end(self)
+  self.queue:shutdown(true)
 end
 
 --- Part 'index' of the job: the function is called with n arguments, or items,
@@ -120,11 +125,12 @@ end
 function Engine:submit(job, index, mode, fn, list, first, n)
   local id, args = jobs.id(job, index), pool.slice(list, first, n)
   local task = { job = job._number, id = id, mode = mode, fn = fn, args = args }
-  if not self.problem then self.queue:put(task) job._sent = index end
-  if not self.problem then return 0 end
-  job._sent = index
-  self:fail() -- it may have come meanwhile
-  complete(self, id, self.problem)
+  local taken = false
+  if not self.problem then taken = self.queue:put(task) job._sent = index end
+  if taken and not self.problem then return 0 end
+  if self.problem then self:fail() end -- it may have come meanwhile
+  local part = self.problem or { jobs.PROBLEM, { value = "the pool is closed" } }
+  complete(self, id, part) job._sent = index -- both or none
   return 0
 end
 
