@@ -94,13 +94,25 @@ function Collected:__gc()
   family.remove(life.process)
 end
 
+--- Where the server listens, if its start was interrupted before that was told.
+local function learn_address(self)
+  if self.address then return end
+  self.report:close()
+  local told, message = pcall(function()
+    return self.answer:poll(self.timeout) and self.answer:recv()
+  end)
+  self.address = told and message and message.address
+end
+
 --- Asks the server to end, and makes it if it does not do so in time. One that has
---- no client cannot be asked.
+--- no client cannot be asked: its files are removed for it.
 local function end_process(self)
   local process, client = self.process, self.weak.client
   if client then
     client:shutdown()
     if process:join(self.timeout) then return end
+  else
+    learn_address(self)
   end
   process:terminate()
   if not process:join(self.timeout) then process:kill() end
@@ -260,16 +272,15 @@ local function launch(self, initializer, initargs)
   options.report = report
   local life <close> = setmetatable({ process = process, creator = core.getpid(),
     timeout = self._timeout, weak = setmetatable({}, { __mode = "v" }),
-    own_folder = self._address == nil }, Life)
+    own_folder = self._address == nil, answer = answer, report = report }, Life)
   family.at_end(life)
   process:start()
   report:close()
-  local message = answer:recv()
+  local message = answer:recv() life.address = message.address
   if message.problem then
     process:join(self._timeout) -- it ends by itself
     error(message.problem, 0)
   end
-  life.address = message.address
   local client = Client.new(message.address, self._authkey)
   client:connect({ starter = true })
   life.weak.client, client.collected = client, setmetatable({ life = life }, Collected)
