@@ -266,3 +266,18 @@ bool bind_iscallable(lua_State *L, int idx) {
 void bind_checkcallable(lua_State *L, int arg) {
   if (!bind_iscallable(L, arg)) luaL_typeerror(L, arg, "function");
 }
+
+int bind_openparts(lua_State *L, const lua_CFunction *parts, size_t n) {
+  lua_newtable(L);
+  for (size_t i = 0; i < n; i++) {
+    lua_pushcfunction(L, parts[i]);
+    lua_call(L, 0, 1);
+    for (lua_pushnil(L); lua_next(L, -2);) {
+      lua_pushvalue(L, -2);
+      lua_insert(L, -2);
+      lua_settable(L, -5);
+    }
+    lua_pop(L, 1);
+  }
+  return 1;
+}

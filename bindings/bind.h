@@ -86,6 +86,9 @@ static inline tl_thread *bind_thread(void) {
   return tl_self();
 }
 
+/* Pushes one table of all that n openers return; returns 1. */
+int bind_openparts(lua_State *L, const lua_CFunction *parts, size_t n) TL_GIL;
+
 /* Pushes a table of the globals as they were when bind_openall was done. */
 void bind_pushbaseline(lua_State *L) TL_GIL;
 

@@ -22,7 +22,8 @@ typedef struct tl_handle {
   os_child os;
   tl_child *place; /* GIL: for when the reaper gets it; NULL: not a child */
   pid_t pid;       /* GIL: 0 not started */
-  bool child;      /* const: to be reaped; otherwise it is the parent */
+  bool child;      /* GIL: to be reaped; otherwise it is another's child, or the
+                      parent */
   bool ended;      /* GIL */
   bool given;      /* GIL: the descriptor is a sentinel */
   int exitcode;    /* GIL: once ended: of a child, minus a signal's number */
@@ -47,7 +48,7 @@ tl_handle *tl_handle_checknew(lua_State *L) TL_GIL;
  * pidfd: a child that cannot be watched is killed and reaped. */
 void tl_handle_started(lua_State *L, tl_handle *h) TL_GIL;
 
-/* The handle, which was made for no child, is from now on that of a process
+/* The handle, which was not started, is from now on that of a process
  * that a fork server has made; it takes both descriptors over. */
 void tl_handle_watch(tl_handle *h, pid_t pid, int pidfd, int status) TL_GIL;
 

@@ -17,9 +17,9 @@ const sigset_t *tl_runtime_sigmask(void);
 
 /* Forks. The caller holds the GIL, so the heap is consistent in the child,
  * where the calling thread is the only one, is the main one, and holds the
- * GIL. 'before' and 'after' belong to the I/O layer: they take and give back
- * the locks of files; 'after' is told whether it is in the child. The child
- * must end by _exit. Returns as fork, or negative errno. */
+ * GIL. 'before' is called first, as to flush files, and 'after' when it is
+ * done, told whether it is in the child. The child must end by _exit. Returns
+ * as fork, or negative errno. */
 typedef struct tl_fork_hooks {
   void (*before)(lua_State *L);
   void (*after)(lua_State *L, int child);

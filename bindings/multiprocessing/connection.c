@@ -17,7 +17,7 @@ static TL_GIL Connection *check_connection(lua_State *L) {
   return bind_checkself(L, CONNECTION);
 }
 
-void connection_check_open(lua_State *L, const Connection *c) {
+static TL_GIL void check_open(lua_State *L, const Connection *c) {
   if (c->fd < 0) tl_error_os(L, EBADF, "the connection is closed");
 }
 
@@ -33,7 +33,7 @@ static TL_GIL void check_readable(lua_State *L, const Connection *c) {
 }
 
 void connection_check_writable(lua_State *L, const Connection *c) {
-  connection_check_open(L, c);
+  check_open(L, c);
   if (!c->writable) tl_error_os(L, EBADF, "the connection is read-only");
 }
 
@@ -351,7 +351,7 @@ static const tl_portable portable = {
 
 static TL_GIL int connection_fileno(lua_State *L) {
   Connection *c = check_connection(L);
-  connection_check_open(L, c);
+  check_open(L, c);
   lua_pushinteger(L, c->fd);
   return 1;
 }

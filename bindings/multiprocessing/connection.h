@@ -65,8 +65,7 @@ void connection_opened(Connection *c, int fd) TL_GIL;
 /* Closes it; nobody may be inside a call. */
 void connection_close_now(Connection *c) TL_GIL;
 
-/* Raise unless it is open; can be written. */
-void connection_check_open(lua_State *L, const Connection *c) TL_GIL;
+/* Raises unless it is open and can be written. */
 void connection_check_writable(lua_State *L, const Connection *c) TL_GIL;
 
 /* Waits until the socket is ready for 'events', as tl_wait_fd: 0 or negative

@@ -97,16 +97,5 @@ int luaopen_tl_synchronize(lua_State *L) {
       luaopen_tl_sync_semaphore, luaopen_tl_sync_event,
       luaopen_tl_sync_barrier};
   arena_open(L);
-  lua_newtable(L);
-  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-    lua_pushcfunction(L, parts[i]);
-    lua_call(L, 0, 1);
-    for (lua_pushnil(L); lua_next(L, -2);) {
-      lua_pushvalue(L, -2);
-      lua_insert(L, -2);
-      lua_settable(L, -5);
-    }
-    lua_pop(L, 1);
-  }
-  return 1;
+  return bind_openparts(L, parts, sizeof parts / sizeof *parts);
 }

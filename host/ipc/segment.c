@@ -79,22 +79,6 @@ int os_segment_open(os_segment *s, int fd, size_t least) {
   return err;
 }
 
-int os_segment_grow(os_segment *s, size_t size) {
-  off_t now = size_of(s->fd);
-  if (now < 0) return (int)now;
-  if ((size_t)now < size) {
-    int err = os_segment_allocate(s->fd, size);
-    if (err) return err;
-    now = (off_t)size;
-  }
-  if ((size_t)now == s->size) return 0;
-  void *p = mremap(s->memory, s->size, (size_t)now, MREMAP_MAYMOVE);
-  if (p == MAP_FAILED) return -errno;
-  s->memory = p;
-  s->size = (size_t)now;
-  return 0;
-}
-
 void os_segment_close(os_segment *s) {
   if (s->memory) munmap(s->memory, s->size);
   os_close(s->fd);

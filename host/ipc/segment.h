@@ -26,10 +26,6 @@ int os_segment_create(os_segment *s, const char *name, size_t size);
  * than 'least' bytes; fd is closed after any failure. */
 int os_segment_open(os_segment *s, int fd, size_t least);
 
-/* Maps a part that was not mapped yet at another place, as large as the file
- * is meanwhile, or makes it larger first: s->memory changes. */
-int os_segment_grow(os_segment *s, size_t size);
-
 /* Unmaps and closes; a closed one stays so. */
 void os_segment_close(os_segment *s);
 

@@ -2,8 +2,10 @@
  * done, so that those of a dead one are not waited for.
  *
  * A process writes its own entry only. The entry of a dead one is taken over by
- * compare-and-swap by whoever settles it. A death in the two steps of settling
- * or of telling done may count a task twice, but none is waited for in vain. */
+ * compare-and-swap by whoever settles it, or needs it and finds no task there.
+ * A death in the two steps of settling or of telling done may count a task
+ * twice; only the tasks of a process that found no room are waited for in vain.
+ */
 #ifndef TL_TAKERS_H
 #define TL_TAKERS_H
 
