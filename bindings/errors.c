@@ -51,9 +51,7 @@ static TL_GIL int errors_is(lua_State *L) {
 static TL_GIL int called(lua_State *L, int status, lua_KContext ctx) {
   (void)ctx;
   if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L);
-  if (tl_error_is(L, -1, "Cancelled") ||
-      tl_error_is(L, -1, "KeyboardInterrupt"))
-    return lua_error(L);
+  if (tl_error_passes(L, -1)) return lua_error(L);
   lua_pushboolean(L, false);
   lua_insert(L, -2);
   return 2;

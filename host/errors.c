@@ -357,6 +357,11 @@ bool tl_error_is(lua_State *L, int idx, const char *name) {
   return is;
 }
 
+bool tl_error_passes(lua_State *L, int idx) {
+  return tl_error_is(L, idx, "Cancelled") ||
+         tl_error_is(L, idx, "KeyboardInterrupt");
+}
+
 bool tl_error_isvalue(lua_State *L, int idx) {
   tl_error_pushclassof(L, idx);
   bool is = lua_istable(L, -1);

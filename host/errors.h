@@ -33,6 +33,10 @@ bool tl_error_is(lua_State *L, int idx, const char *name) TL_GIL;
 bool tl_error_isclass(lua_State *L, int idx, int class) TL_GIL;
 bool tl_error_isvalue(lua_State *L, int idx) TL_GIL;
 
+/* Whether who catches errors in order to go on in another way lets that at idx
+ * through: Cancelled, KeyboardInterrupt. */
+bool tl_error_passes(lua_State *L, int idx) TL_GIL;
+
 /* Makes a class and pushes it: errors.class. 'parent' is an index or 0. */
 void tl_error_newclass(lua_State *L, const char *name, int parent) TL_GIL;
 

@@ -44,7 +44,7 @@ void tl_names_modules(lua_State *L, tl_pickler *p) {
 
 /* What require finds ------------------------------------------------------- */
 
-/* Whether a searcher finds the module whose name is at idx. */
+/* Whether a searcher finds the module whose name is at 'name'. */
 static TL_GIL bool search(lua_State *L, int name) {
   bool found = false;
   push_loaded(L);
@@ -54,7 +54,10 @@ static TL_GIL bool search(lua_State *L, int name) {
   for (lua_Integer i = 2; i <= n && !found; i++) {
     lua_rawgeti(L, -1, i);
     lua_pushvalue(L, name);
-    if (lua_pcall(L, 1, 1, 0) == LUA_OK) found = lua_isfunction(L, -1);
+    int status = lua_pcall(L, 1, 1, 0);
+    if (status == LUA_ERRMEM || (status != LUA_OK && tl_error_passes(L, -1)))
+      lua_error(L);
+    found = status == LUA_OK && lua_isfunction(L, -1);
     lua_pop(L, 1);
   }
   lua_pop(L, 3);

@@ -6,6 +6,8 @@ local threading = require("threading")
 local helper = require("support.eventually") -- a module that is a function
 local program = require("support.program") -- and one that is a table
 
+local LONG = 60 -- seconds
+
 local function copy(value) return pickle.loads(pickle.dumps(value), { functions = true }) end
 
 local TestFunctions = {}
@@ -187,6 +189,25 @@ function TestFunctions:testANameThatTheReceiverLacks()
   module.floor, module.functions_spec = floor, nil
   lu.assertErrorMsgContains("the module 'math' has no 'functions_spec' here", pickle.loads,
     bytes, { functions = true })
+end
+
+-- What ends a thread does so in a searcher, too, which may wait.
+function TestFunctions:testACancelledThreadThatAsksRequire()
+  local entered = threading.Event()
+  package.loaded["functions_spec.unknown"] = {}
+  table.insert(package.searchers, 2, function(name)
+    if name ~= "functions_spec.unknown" then return end
+    entered:set()
+    threading.Event():wait(LONG)
+  end)
+  local thread = threading.Thread(pickle.dumps, print):start()
+  entered:wait(LONG)
+  thread:cancel()
+  local ok, err = pcall(thread.result, thread, LONG)
+  table.remove(package.searchers, 2)
+  package.loaded["functions_spec.unknown"] = nil
+  lu.assertFalse(ok)
+  lu.assertTrue(errors.is(err, errors.Cancelled))
 end
 
 -- Another process ---------------------------------------------------------------
