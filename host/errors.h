@@ -48,9 +48,10 @@ typedef enum tl_error_kind {
 } tl_error_kind;
 tl_error_kind tl_error_what(lua_State *L) TL_GIL;
 
-/* The name under which a class travels to another process, and back. Pushes
- * the name and returns its ordinal: 0 for a class of ours, whose name is the
- * short one; else which one it is of those of that name. */
+/* The name under which a class travels to another process, and back, where it
+ * is not known as what a module has. Pushes the name and returns its ordinal: 0
+ * for a class of ours, whose name is the short one; else which one it is of
+ * those of that name. */
 lua_Integer tl_error_pushname(lua_State *L, int class) TL_GIL;
 
 /* Pushes the class that has them; false with nothing pushed if there is none

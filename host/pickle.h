@@ -45,12 +45,12 @@ void tl_portable_register(lua_State *L, const char *name, const char *module,
 
 /* What the bytes may do. Without TL_PICKLE_FAMILY they are data from anybody,
  * and only data is made of them: nil, booleans, numbers, strings, tables, error
- * values and their classes (an unknown class is made), objects of registered
- * classes; the only code that runs is the restore functions of these, and what
- * their metatables do to any object. Functions, and all that travels by name
- * (modules and what is in them, the standard streams, the table of globals),
- * raise UnpicklingError then; so nothing is required, and nothing of the
- * receiver's own gets into the value. */
+ * values and their classes (not looked for in modules; an unknown class is
+ * made), objects of registered classes; the only code that runs is the restore
+ * functions of these, and what their metatables do to any object. Functions,
+ * and all that travels by name (modules and what is in them, the standard
+ * streams, the table of globals), raise UnpicklingError then; so nothing is
+ * required, and nothing of the receiver's own gets into the value. */
 enum {
   TL_PICKLE_FAMILY = 1,  /* load: all of that too, from one's own family */
   TL_PICKLE_HANDLES = 2, /* portable objects: descriptors go along */

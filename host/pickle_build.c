@@ -68,18 +68,23 @@ void tl_build_join(lua_State *L, tl_reader *r) {
   lua_pop(L, 1);
 }
 
+/* Pushes a name, or nil. */
+static TL_GIL void read_name_or_nil(lua_State *L, tl_reader *r) {
+  tl_read_need(L, r, 1);
+  if (*r->at != OP_NIL) {
+    tl_read_name(L, r);
+    return;
+  }
+  r->at++;
+  lua_pushnil(L);
+}
+
 void tl_build_named(lua_State *L, tl_reader *r, bool shared) {
   check_family(L, r, "what travels by name");
   uint32_t object = tl_read_object(L, r);
   luaL_checkstack(L, 12, NULL);
   tl_read_name(L, r);
-  tl_read_need(L, r, 1);
-  if (*r->at == OP_NIL) {
-    r->at++;
-    lua_pushnil(L);
-  } else {
-    tl_read_name(L, r);
-  }
+  read_name_or_nil(L, r);
   tl_names_resolve(L);
   if (shared) tl_read_remember(L, r, object);
 }
@@ -162,13 +167,41 @@ void tl_build_portable(lua_State *L, tl_reader *r, bool shared) {
   f->fd = first;
 }
 
+/* (module, field) -> what they name */
+static TL_GIL int resolve(lua_State *L) {
+  tl_names_resolve(L);
+  return 1;
+}
+
+/* Reads where an error class is at home, and pushes the class that is there:
+ * for one's own family only. False with nothing pushed if there is none, for
+ * whatever reason: an error shall arrive also where its module does not load.
+ */
+static TL_GIL bool read_home(lua_State *L, tl_reader *r) {
+  int top = lua_gettop(L);
+  read_name_or_nil(L, r);
+  if (lua_isnil(L, -1)) return lua_pop(L, 1), false;
+  read_name_or_nil(L, r);
+  if (r->flags & TL_PICKLE_FAMILY) {
+    lua_pushcfunction(L, resolve);
+    lua_insert(L, top + 1);
+    int status = lua_pcall(L, 2, 1, 0);
+    if (status == LUA_OK && tl_error_isclass(L, -1, -1)) return true;
+    if (status == LUA_ERRMEM || (status != LUA_OK && tl_error_passes(L, -1)))
+      lua_error(L);
+  }
+  lua_settop(L, top);
+  return false;
+}
+
 bool tl_build_error(lua_State *L, tl_reader *r, bool shared) {
   uint32_t object = tl_read_object(L, r);
   luaL_checkstack(L, 16, NULL);
   tl_read_name(L, r);
   uint64_t ordinal = tl_read_varint(L, r);
   if (ordinal > INT64_MAX) tl_read_damaged(L, r, "a number is too large");
-  bool known = tl_error_findclass(L, -1, (lua_Integer)ordinal);
+  bool known = (ordinal > 0 && read_home(L, r)) ||
+               tl_error_findclass(L, -1, (lua_Integer)ordinal);
   if (ordinal == 0) {
     if (!known)
       tl_error(L, "UnpicklingError", "there is no error class '%s' here",

@@ -131,11 +131,15 @@ static TL_GIL bool push_portable(lua_State *L) {
   return false;
 }
 
-bool tl_is_portable(lua_State *L) {
-  if (!lua_getmetatable(L, -1)) return false;
-  if (!push_portable(L)) return false;
+/* Whether what has the metatable on the top may have a name: the standard
+ * streams do, and tables in modules; what is registered or portable needs none.
+ */
+static TL_GIL bool may_be_named(lua_State *L) {
+  if (lua_istable(L, -2)) return true;
+  lua_pushvalue(L, -1);
+  if (!push_portable(L)) return true;
   lua_pop(L, 1);
-  return true;
+  return false;
 }
 
 /* The value on the top is sent as another, which the function on top of it
@@ -188,7 +192,7 @@ int tl_put_classed(lua_State *L, tl_pickler *p, tl_met *m, const void *ptr) {
     if (lua_istable(L, -1)) return tl_open_table(L, p, m, ptr, true);
     return tl_pickler_refuse(L, p, "its class was registered without reduce");
   }
-  if (!p->named && lua_istable(L, object)) return tl_begin_with_names(p);
+  if (!p->named && may_be_named(L)) return tl_begin_with_names(p);
   if (!p->careful) return tl_begin_carefully(p);
   if (push_portable(L)) {
     if (lua_isfunction(L, -1)) return put_substitute(L, p);
@@ -200,19 +204,31 @@ int tl_put_classed(lua_State *L, tl_pickler *p, tl_met *m, const void *ptr) {
       L, p, lua_istable(L, -1) ? "its class is not registered" : NULL);
 }
 
-/* The value on the top is an error class. */
+/* The value on the top is an error class. If what is in modules is known, this
+ * is in none. */
 int tl_put_error_class(lua_State *L, tl_pickler *p, tl_met *m,
                        const void *ptr) {
-  luaL_checkstack(L, 12, NULL);
+  luaL_checkstack(L, 20, NULL);
+  int class = lua_gettop(L);
+  lua_Integer ordinal = tl_error_pushname(L, class);
+  bool looks = ordinal > 0 && !p->named;
+  if (looks && !tl_names_ask(L, p)) return tl_begin_carefully(p);
+  lua_pushvalue(L, class);
+  bool has_home = looks && tl_names_push(L);
   tl_put_room(L, p, 1);
   uint32_t pos = tl_put_pos(p);
-  tl_put_object(L, p, m, ptr, -1, pos);
+  tl_put_object(L, p, m, ptr, class, pos);
   tl_put_op(p, OP_ERROR, pos);
-  lua_Integer ordinal = tl_error_pushname(L, -1);
-  tl_put_string(L, p, -1);
-  lua_pop(L, 1);
+  tl_put_string(L, p, class + 1);
   tl_put_room(L, p, 16);
   tl_put_varint(p, (uint64_t)ordinal);
+  if (has_home) {
+    tl_put_string(L, p, class + 3);
+    tl_put_plain(L, p, class + 4, lua_type(L, class + 4));
+  } else if (ordinal > 0) {
+    tl_put_byte(p, OP_NIL);
+  }
+  lua_settop(L, class);
   if (ordinal == 0) {
     lua_pop(L, 1);
     return TL_PUT_DONE;

@@ -36,9 +36,14 @@ static TL_GIL int put_named(lua_State *L, tl_pickler *p, tl_met *m) {
   return TL_PUT_DONE;
 }
 
-/* What was met before: a reference, or a name. */
+/* What was met before: a reference, or a name. A module that is an error class
+ * travels as such, unless there is something by name anyhow. */
 int tl_put_met(lua_State *L, tl_pickler *p, tl_met *m) {
-  if (m->index == TL_MET_NAMED) return put_named(L, p, m);
+  if (m->index == TL_MET_NAMED) {
+    if (!p->named && tl_error_isclass(L, -1, -1))
+      return tl_put_error_class(L, p, m, m->ptr);
+    return put_named(L, p, m);
+  }
   if (m->pos == TL_MET_PENDING)
     return tl_pickler_refuse(L, p, "what it is reduced to contains it");
   tl_put_room(L, p, 8);
@@ -79,8 +84,6 @@ static TL_GIL int put_userdata(lua_State *L, tl_pickler *p) {
   const void *ptr = lua_topointer(L, -1);
   tl_met *m = tl_met_find(L, p, ptr);
   if (m->ptr) return tl_put_met(L, p, m);
-  /* The standard streams have names; what is portable needs none. */
-  if (!p->named && !tl_is_portable(L)) return tl_begin_with_names(p);
   if (!lua_getmetatable(L, -1)) return tl_pickler_refuse(L, p, NULL);
   return tl_put_classed(L, p, m, ptr);
 }

@@ -52,8 +52,9 @@ enum {
   OP_REDUCED = 0xFA,  /* string class, varint n, values for its restore */
   OP_PORTABLE = 0xFC, /* string name, string module, byte descriptors, value; or
                          TL_PICKLE_MEMORY, varint which descriptor, value */
-  OP_ERROR = 0xFE,    /* an error class: string name, varint 0: one of
-                         ours; else its ordinal, the parent, byte count, pairs */
+  OP_ERROR = 0xFE,    /* an error class: string name, varint 0: one of ours;
+                         else its ordinal, nil or where its home is as in NAMED,
+                         the parent, byte count, pairs */
 };
 
 #define TL_PICKLE_SHORTEST 32 /* a string of so many bytes is an OP_STRING */

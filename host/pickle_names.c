@@ -7,7 +7,11 @@
  * do, too: tables with a metatable or with __index. The standard streams are
  * in io. What require found is remembered for each module. The metatable of a
  * registered class that is in no module travels by the name of the class, as
- * if that were in the module TL_CLASSES_MODULE. */
+ * if that were in the module TL_CLASSES_MODULE.
+ *
+ * Everybody may load an error class: where nothing else needs names, it travels
+ * as what it is made of, and its name in a module goes along, for receivers
+ * that may use it. */
 #include "errors.h"
 #include "pickler.h"
 
@@ -110,9 +114,7 @@ static TL_GIL bool was_searched(lua_State *L, int found) {
   return type != LUA_TNIL;
 }
 
-/* Makes sure that require was asked for each module; false if it was not and
- * the pickler is not careful. */
-static TL_GIL bool ask_require(lua_State *L, const tl_pickler *p) {
+bool tl_names_ask(lua_State *L, const tl_pickler *p) {
   lua_Integer n = 0;
   int list = lua_gettop(L) + 1;
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &found_key) != LUA_TTABLE) {
@@ -190,7 +192,7 @@ static TL_GIL bool is_field(lua_State *L, int module, bool found) {
 bool tl_names_all(lua_State *L, tl_pickler *p) {
   luaL_checkstack(L, 16, NULL);
   tl_names_modules(L, p);
-  if (!ask_require(L, p)) return false;
+  if (!tl_names_ask(L, p)) return false;
   tl_classes_push(L);
   lua_pushnil(L);
   while (lua_next(L, -2)) {

@@ -177,13 +177,17 @@ static inline void tl_met_set(tl_pickler *p, tl_met *m, const void *ptr,
 
 /* pickle_names.c: what travels by name. */
 
+/* Makes sure that it is known which modules require finds. False if that means
+ * to run its searchers, and the pickler is not careful. */
+bool tl_names_ask(lua_State *L, const tl_pickler *p) TL_GIL;
+
 /* Makes the modules, or also what is in them, known as TL_MET_NAMED. False if
- * that means to run searchers of require, and the pickler is not careful. */
+ * require must be asked first, carefully. */
 void tl_names_modules(lua_State *L, tl_pickler *p) TL_GIL;
 bool tl_names_all(lua_State *L, tl_pickler *p) TL_GIL;
 
 /* Pushes the name of the module and of the field, or nil, of the value on the
- * top, which is known. False if it has gone meanwhile. */
+ * top. False with nothing pushed if it has none (any more). */
 bool tl_names_push(lua_State *L) TL_GIL;
 
 /* Pops the name of a module and pushes what require returns for it. */
@@ -252,9 +256,6 @@ int tl_put_parts(lua_State *L, tl_pickler *p) TL_GIL;
 int tl_pickler_changed(lua_State *L) TL_GIL;
 
 /* pickle_classed.c */
-
-/* Whether the value on the top has a class that is portable. */
-bool tl_is_portable(lua_State *L) TL_GIL;
 
 /* Writes the table or userdata below its metatable, by its class's rules. */
 int tl_put_classed(lua_State *L, tl_pickler *p, tl_met *m, const void *ptr)

@@ -4,6 +4,7 @@ local errors = require("errors")
 local lu = require("luaunit")
 local mp = require("multiprocessing")
 local pickle = require("pickle")
+local sessions = require("tidelock.multiprocessing.managers.sessions")
 
 local HEADER = "\x93TL"
 local PLAIN, SHARES = "\1", "\x81" -- its last byte
@@ -32,7 +33,8 @@ local samples = {
   objects = objects,
   holes = { 1, nil, nil, 4, n = 4, [2.5] = 1 },
   classed = { setmetatable({ 1, x = 2 }, Class), setmetatable({ 1, { 2 } }, Reduced) },
-  errors = { errors.new(errors.Empty, "x"), errors.new(errors.class("hostile_spec.E"), "y") },
+  errors = { errors.new(errors.Empty, "x"), errors.new(errors.class("hostile_spec.E"), "y"),
+    errors.new(sessions.RemoteError, "z") },
 }
 
 local TestHostile = {}
@@ -176,6 +178,8 @@ function TestHostile:testNamesThatAreNone()
   refuses("'hostile_spec.Class' has no restore here", HEADER .. PLAIN
     .. "\xFA\x92hostile_spec.Class\0")
   refuses("there is no error class 'Nobody' here", HEADER .. PLAIN .. "\xFE\x86Nobody\0")
+  refuses("a name is missing", HEADER .. PLAIN .. "\xFE\x81X\1\1")
+  refuses("a name is missing", HEADER .. PLAIN .. "\xFE\x81X\1\x82os\1")
 end
 
 function TestHostile:testClassesOutOfPlace()
@@ -183,7 +187,7 @@ function TestHostile:testClassesOutOfPlace()
   refuses("a class of nothing", HEADER .. PLAIN .. "\xEF\xEF\xF2\0\1\1")
   refuses("a class is no class", HEADER .. PLAIN .. "\xEF\xF2\0\1")
   refuses("a class is no class", HEADER .. PLAIN .. "\xEF\xF2\0\xF2\0")
-  refuses("a parent is no class", HEADER .. PLAIN .. "\xFE\x81X\1\1\0\0")
+  refuses("a parent is no class", HEADER .. PLAIN .. "\xFE\x81X\1\xE0\1\0\0")
   refuses("an upvalue out of place", HEADER .. PLAIN .. "\xEE\0\1")
 end
 
@@ -276,6 +280,9 @@ function TestHostile:testNamesAreNotLookedUp()
   refuses("own family", HEADER .. PLAIN .. "\xF8\x82os\x87execute")
   refuses("own family", HEADER .. PLAIN .. "\xF6\0\0\0\0")
   refuses("own family", HEADER .. PLAIN .. "\xED")
+  local class = pickle.loads(HEADER .. PLAIN .. "\xFE\x89Elsewhere\1\x91hostile_spec.trap\xE0"
+    .. "\xFE\x85Error\0\0")
+  lu.assertEquals(class.name, "Elsewhere")
   refuses("only to a child process or through a connection", HEADER .. PLAIN
     .. "\xFC\x81L\x92tidelock.threading\0\1")
   package.preload["hostile_spec.trap"] = nil

@@ -311,6 +311,22 @@ exhaust.add(TestLimits, "LoadsWithoutMemory", {
   end,
 })
 
+-- A class that its module has is found there, or the memory was missing: not that
+-- of its name.
+exhaust.add(TestLimits, "ErrorClassesWithoutMemory", {
+  make = function()
+    local class = errors.class("limits_spec.Homely")
+    exhaust.Homely = class
+    local bytes = pickle.dumps(class)
+    exhaust.Homely = errors.class("limits_spec.Homely")
+    return bytes
+  end,
+  act = function(bytes) return pickle.loads(bytes, { functions = true }) end,
+  check = function(_, failed, got)
+    if not failed then lu.assertTrue(rawequal(got, exhaust.Homely)) end
+  end,
+})
+
 exhaust.add(TestLimits, "RefusingWithoutMemory", {
   make = function() return { a = { [1.5] = coroutine.create(print) } } end,
   act = function(value)

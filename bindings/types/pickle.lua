@@ -14,6 +14,11 @@
 --- locks and connections, travel to a child process or through a connection
 --- only. Anything else raises `PicklingError` that names the path to it:
 --- `cannot pickle a userdata (FILE*) at value[2].log`.
+---
+--- An error class that is in a module arrives as what the module has there, if
+--- `require` finds the module on both sides and the bytes are loaded with what
+--- travels by name. Any other is known by its name, and by how many classes of
+--- that name there were before; one that is not known is made.
 ---@class tidelock.pickle
 local pickle = {}
 

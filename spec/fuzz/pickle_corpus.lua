@@ -2,6 +2,7 @@
 -- tidelock spec/fuzz/pickle_corpus.lua
 local errors = require("errors")
 local pickle = require("pickle")
+local sessions = require("tidelock.multiprocessing.managers.sessions")
 
 local folder = arg[0]:match("^(.*)corpus%.lua$") .. "fuzz_corpus/"
 
@@ -35,7 +36,8 @@ local values = {
   keys = { [{}] = {}, [{ 1 }] = 1 },
   plain = { setmetatable({ 1, x = {} }, Plain), setmetatable({}, Plain) },
   reduced = { setmetatable({ 1, setmetatable({ "in" }, Reduced) }, Reduced) },
-  errors = { errors.Empty, errors.new(errors.TimeoutError, "late"), errors.new(Known, "x") },
+  errors = { errors.Empty, errors.new(errors.TimeoutError, "late"), errors.new(Known, "x"),
+    errors.new(sessions.RemoteError, "far") },
   objects = objects,
   functions = upvalues(),
   named = { string, string.format, print, _G, io.stdout },
