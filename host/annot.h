@@ -26,6 +26,10 @@ extern tl_role tl_attached; /* never read: only the analysis knows it */
 #define TL_GIL_LOSE TL_TSA(release_capability(tl_attached))
 #define TL_UNCHECKED TL_TSA(no_thread_safety_analysis)
 
+/* In the place of 'inline', where the compiler would make a call of it that is
+ * a good part of the work. */
+#define tl_inline inline __attribute__((always_inline))
+
 #define tl_likely(x) __builtin_expect(!!(x), 1)
 #define tl_unlikely(x) __builtin_expect(!!(x), 0)
 

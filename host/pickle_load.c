@@ -153,24 +153,36 @@ static TL_GIL bool read_special(lua_State *L, tl_reader *r, unsigned op) {
   }
 }
 
-/* Reads one value: true if it is pushed. */
-static inline TL_GIL bool read_value(lua_State *L, tl_reader *r) {
+/* What reading a value comes to. */
+typedef enum value_read {
+  VALUE_AWAITED, /* it has become the last frame, or it was a mark */
+  VALUE_PUSHED,
+  VALUE_STRING, /* pushed, and known to be a string */
+} value_read;
+
+/* Reads one value. */
+static inline TL_GIL value_read read_value(lua_State *L, tl_reader *r) {
   if (tl_unlikely(r->at == r->end)) tl_read_damaged(L, r, "it ends too early");
   unsigned op = *r->at++;
   r->owed--;
   if (op < OP_SHORT) {
     lua_pushinteger(L, op);
-    return true;
+    return VALUE_PUSHED;
   }
   if (op < OP_REF) {
     tl_read_string(L, r, op & 0x1F, op & 0x20);
-    return true;
+    return VALUE_STRING;
   }
   if (op < OP_NIL) {
-    tl_read_pushobject(L, r, op - OP_REF);
-    return true;
+    unsigned object = op - OP_REF;
+    if (r->strings & UINT32_C(1) << object) {
+      lua_pushvalue(L, r->base + TL_READ_SLOT_OBJECTS + (int)object);
+      return VALUE_STRING;
+    }
+    tl_read_pushobject(L, r, object);
+    return VALUE_PUSHED;
   }
-  return read_special(L, r, op);
+  return read_special(L, r, op) ? VALUE_PUSHED : VALUE_AWAITED;
 }
 
 /* Frames ------------------------------------------------------------------- */
@@ -257,7 +269,7 @@ static TL_GIL void finish(lua_State *L, tl_reader *r, tl_read_frame *f) {
 /* As take and is_complete, for what is most of the values: true if the last
  * frame has the value and wants another. */
 static inline TL_GIL bool take_quickly(lua_State *L, tl_reader *r,
-                                       tl_read_frame *f) {
+                                       tl_read_frame *f, value_read got) {
   switch (f->state) {
   case TL_READ_ELEMENT:
     if (f->done + 1 >= f->n || f->kind != OP_LIST) return false;
@@ -265,7 +277,7 @@ static inline TL_GIL bool take_quickly(lua_State *L, tl_reader *r,
     tl_read_integers(L, r, f);
     return true;
   case TL_READ_KEY:
-    if (lua_type(L, -1) != LUA_TSTRING) return false;
+    if (got != VALUE_STRING && lua_type(L, -1) != LUA_TSTRING) return false;
     f->state = TL_READ_VALUE;
     return true;
   case TL_READ_VALUE:
@@ -281,8 +293,10 @@ static inline TL_GIL bool take_quickly(lua_State *L, tl_reader *r,
 
 static TL_GIL void read_all(lua_State *L, tl_reader *r) {
   for (;;) {
-    bool pushed = read_value(L, r);
-    if (pushed && r->depth > 0 && take_quickly(L, r, &r->frames[r->depth - 1]))
+    value_read got = read_value(L, r);
+    bool pushed = got != VALUE_AWAITED;
+    if (pushed && r->depth > 0 &&
+        take_quickly(L, r, &r->frames[r->depth - 1], got))
       continue;
     for (;;) {
       if (r->depth == 0) return;

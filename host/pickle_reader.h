@@ -36,6 +36,7 @@ typedef struct tl_reader {
   int *fds;
   int fd_count, fd_used;
   uint32_t objects;      /* counted so far */
+  uint32_t strings;      /* a bit for each of those on the stack that is one */
   size_t owed;           /* values that are awaited, at least a byte each */
   bool shares;           /* there are shared objects */
   bool classed;          /* the next table has a class */

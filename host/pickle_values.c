@@ -6,7 +6,9 @@ void tl_read_string(lua_State *L, tl_reader *r, uint64_t n, bool shared) {
   uint32_t object = tl_read_object(L, r);
   lua_pushlstring(L, (const char *)r->at, (size_t)n);
   r->at += n;
-  if (shared) tl_read_remember(L, r, object);
+  if (!shared) return;
+  tl_read_remember(L, r, object);
+  if (object < TL_READ_OBJECTS_ON_STACK) r->strings |= UINT32_C(1) << object;
 }
 
 void tl_read_ref(lua_State *L, tl_reader *r, unsigned op) {
