@@ -33,6 +33,22 @@ static void permits_are_counted(void **state) {
   ipc_semaphore_close(&s);
 }
 
+/* Whoever was refused and does not sleep yet is woken all the same: a permit
+ * that came and went meanwhile has moved the word. */
+static void who_is_about_to_sleep_is_not_forgotten(void **state) {
+  (void)state;
+  ipc_semaphore s;
+  ipc_wait w = ipc_wait_start(OS_FOREVER);
+  assert_int_equal(ipc_semaphore_create(&s, 1, 1), 0);
+  assert_int_equal(take(&s, 0), IPC_TAKEN);
+  assert_int_equal(ipc_semaphore_try(&s, &w), IPC_BUSY);
+  assert_int_equal(atomic_load(w.word), w.seen);
+  assert_int_equal(ipc_semaphore_release(&s, 1), 0);
+  assert_int_equal(take(&s, 0), IPC_TAKEN);
+  assert_int_not_equal(atomic_load(w.word), w.seen);
+  ipc_semaphore_close(&s);
+}
+
 /* The numbers of a slot's changes start again. */
 static void many_changes(void **state) {
   (void)state;
@@ -268,6 +284,7 @@ static void threads_exclude_each_other(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(permits_are_counted),
+      cmocka_unit_test(who_is_about_to_sleep_is_not_forgotten),
       cmocka_unit_test(many_changes),
       cmocka_unit_test(the_deads_permits_return),
       cmocka_unit_test(slots_are_used_again),
