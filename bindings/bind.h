@@ -57,10 +57,8 @@ int bind_guarded(lua_State *L, int status, lua_KContext ctx) TL_GIL;
 int bind_within(lua_State *L, int status, lua_KContext ctx) TL_GIL;
 
 /* condition:wait_for(pred [, timeout]), with the condition checked and its lock
- * held: the rest of the method. 'wait_once' is called with the condition and
- * a deadline as an integer; it raises if the lock is not held, waits once, and
- * returns whether it was notified. */
-int bind_wait_for(lua_State *L, lua_CFunction wait_once) TL_GIL;
+ * held: the rest of the method. 'wait' is the class's method of that name. */
+int bind_wait_for(lua_State *L, lua_CFunction wait) TL_GIL;
 
 /* An option table at 'arg' (a table without __call) is replaced by the values
  * of its fields, in the order of 'names' (NULL ends them); an unknown field
