@@ -75,15 +75,11 @@ static void *go_round(void *arg) {
 static void each_thread_has_an_index_and_nobody_laps(void **state) {
   (void)state;
   ipc_barrier b;
-  pthread_t threads[4];
   assert_int_equal(ipc_barrier_create(&b, 4), 0);
   round_of *r = calloc(1, sizeof *r);
   r->barrier = &b;
   r->n = 4;
-  for (int i = 0; i < 4; i++)
-    assert_int_equal(pthread_create(&threads[i], NULL, go_round, r), 0);
-  for (int i = 0; i < 4; i++)
-    pthread_join(threads[i], NULL);
+  in_threads(go_round, r);
   assert_int_equal(r->wrong, 0);
   for (int i = 0; i < 200; i++)
     assert_int_equal(r->indices[i], 15);

@@ -269,13 +269,9 @@ static void *count_up(void *arg) {
 static void threads_exclude_each_other(void **state) {
   (void)state;
   ipc_semaphore s;
-  pthread_t threads[4];
   assert_int_equal(ipc_semaphore_create(&s, 1, 1), 0);
   shared_count c = {.semaphore = &s};
-  for (int i = 0; i < 4; i++)
-    assert_int_equal(pthread_create(&threads[i], NULL, count_up, &c), 0);
-  for (int i = 0; i < 4; i++)
-    pthread_join(threads[i], NULL);
+  in_threads(count_up, &c);
   assert_int_equal(c.count, 80000);
   assert_int_equal(ipc_semaphore_value(&s), 1);
   ipc_semaphore_close(&s);
