@@ -107,12 +107,21 @@ int64_t bind_deadline(lua_State *L, int arg) {
   return s > 0 ? seconds_from_now(s) : 0;
 }
 
+/* A boolean argument, true when absent. */
+static TL_GIL bool check_flag(lua_State *L, int arg) {
+  if (lua_isnoneornil(L, arg)) return true;
+  luaL_checktype(L, arg, LUA_TBOOLEAN);
+  return lua_toboolean(L, arg);
+}
+
+int64_t bind_block(lua_State *L, int arg) {
+  bool block = check_flag(L, arg);
+  int64_t deadline = bind_deadline(L, arg + 1);
+  return block ? deadline : 0;
+}
+
 int64_t bind_blocking(lua_State *L, int arg) {
-  bool blocking = true;
-  if (!lua_isnoneornil(L, arg)) {
-    luaL_checktype(L, arg, LUA_TBOOLEAN);
-    blocking = lua_toboolean(L, arg);
-  }
+  bool blocking = check_flag(L, arg);
   if (lua_isnoneornil(L, arg + 1)) return blocking ? TL_FOREVER : 0;
   lua_Number s = luaL_checknumber(L, arg + 1);
   if (s == -1) return blocking ? TL_FOREVER : 0;

@@ -41,10 +41,14 @@ static inline TL_GIL void *bind_checktagged(lua_State *L, const void *tag,
  * an argument error. */
 int64_t bind_deadline(lua_State *L, int arg) TL_GIL;
 
-/* The arguments (blocking = true, timeout = -1) of acquire, put, get at
- * 'arg' and 'arg + 1', as a deadline. A timeout of -1 waits for ever; with
- * blocking false a timeout is an error. */
+/* The arguments (blocking = true, timeout = -1) of acquire at 'arg' and
+ * 'arg + 1', as a deadline. A timeout of -1 waits for ever; with blocking false
+ * a timeout is an error. */
 int64_t bind_blocking(lua_State *L, int arg) TL_GIL;
+
+/* The same for (block = true [, timeout]) of put and get: with block false the
+ * timeout means nothing. */
+int64_t bind_block(lua_State *L, int arg) TL_GIL;
 
 /* Pops the tl_outcome on the top: true if granted, false if timed out; runs
  * or raises what is pending if interrupted. */
