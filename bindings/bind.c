@@ -107,12 +107,21 @@ int64_t bind_deadline(lua_State *L, int arg) {
   return s > 0 ? seconds_from_now(s) : 0;
 }
 
+/* A boolean argument, true when absent. */
+static TL_GIL bool check_flag(lua_State *L, int arg) {
+  if (lua_isnoneornil(L, arg)) return true;
+  luaL_checktype(L, arg, LUA_TBOOLEAN);
+  return lua_toboolean(L, arg);
+}
+
+int64_t bind_block(lua_State *L, int arg) {
+  bool block = check_flag(L, arg);
+  int64_t deadline = bind_deadline(L, arg + 1);
+  return block ? deadline : 0;
+}
+
 int64_t bind_blocking(lua_State *L, int arg) {
-  bool blocking = true;
-  if (!lua_isnoneornil(L, arg)) {
-    luaL_checktype(L, arg, LUA_TBOOLEAN);
-    blocking = lua_toboolean(L, arg);
-  }
+  bool blocking = check_flag(L, arg);
   if (lua_isnoneornil(L, arg + 1)) return blocking ? TL_FOREVER : 0;
   lua_Number s = luaL_checknumber(L, arg + 1);
   if (s == -1) return blocking ? TL_FOREVER : 0;
@@ -151,10 +160,19 @@ int bind_within(lua_State *L, int status, lua_KContext ctx) {
   return within(L, LUA_OK, ctx);
 }
 
+/* Pushes the time left until the deadline, in seconds; nil: for ever. */
+static TL_GIL void push_timeout(lua_State *L, int64_t deadline) {
+  int64_t left = deadline - os_now();
+  if (deadline == TL_FOREVER)
+    lua_pushnil(L);
+  else
+    lua_pushnumber(L, left > 0 ? (lua_Number)left / 1e9 : 0);
+}
+
 /* Goes on in wait_for after a call: of the predicate, with ctx telling
- * whether it was the last one, or of wait_once. Each wait is a call of its
- * own, so that a thread's C stack does not grow with the wake-ups. On the stack
- * are the condition, pred, the deadline, wait_once. */
+ * whether it was the last one, or of wait. Each wait is a call of its own, so
+ * that a thread's C stack does not grow with the wake-ups. On the stack are the
+ * condition, pred, the deadline, wait. */
 enum { TESTED, TESTED_LAST, WAITED };
 
 static TL_GIL int waiting_for(lua_State *L, int status, lua_KContext ctx) {
@@ -165,7 +183,7 @@ static TL_GIL int waiting_for(lua_State *L, int status, lua_KContext ctx) {
       lua_settop(L, 4);
       lua_pushvalue(L, 4);
       lua_pushvalue(L, 1);
-      lua_pushvalue(L, 3);
+      push_timeout(L, lua_tointeger(L, 3));
       ctx = WAITED;
       lua_callk(L, 2, 1, ctx, waiting_for);
     } else {
@@ -177,11 +195,13 @@ static TL_GIL int waiting_for(lua_State *L, int status, lua_KContext ctx) {
   }
 }
 
-int bind_wait_for(lua_State *L, lua_CFunction wait_once) {
+int bind_wait_for(lua_State *L, lua_CFunction wait) {
+  bind_checkcallable(L, 2);
   int64_t deadline = bind_deadline(L, 3);
   lua_settop(L, 2);
   lua_pushinteger(L, deadline);
-  lua_pushcfunction(L, wait_once);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushcclosure(L, wait, 1);
   lua_KContext ctx = deadline == 0 ? TESTED_LAST : TESTED;
   lua_pushvalue(L, 2);
   lua_callk(L, 0, 1, ctx, waiting_for);

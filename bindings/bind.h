@@ -41,10 +41,14 @@ static inline TL_GIL void *bind_checktagged(lua_State *L, const void *tag,
  * an argument error. */
 int64_t bind_deadline(lua_State *L, int arg) TL_GIL;
 
-/* The arguments (blocking = true, timeout = -1) of acquire, put, get at
- * 'arg' and 'arg + 1', as a deadline. A timeout of -1 waits for ever; with
- * blocking false a timeout is an error. */
+/* The arguments (blocking = true, timeout = -1) of acquire at 'arg' and
+ * 'arg + 1', as a deadline. A timeout of -1 waits for ever; with blocking false
+ * a timeout is an error. */
 int64_t bind_blocking(lua_State *L, int arg) TL_GIL;
+
+/* The same for (block = true [, timeout]) of put and get: with block false the
+ * timeout means nothing. */
+int64_t bind_block(lua_State *L, int arg) TL_GIL;
 
 /* Pops the tl_outcome on the top: true if granted, false if timed out; runs
  * or raises what is pending if interrupted. */
@@ -57,10 +61,8 @@ int bind_guarded(lua_State *L, int status, lua_KContext ctx) TL_GIL;
 int bind_within(lua_State *L, int status, lua_KContext ctx) TL_GIL;
 
 /* condition:wait_for(pred [, timeout]), with the condition checked and its lock
- * held: the rest of the method. 'wait_once' is called with the condition and
- * a deadline as an integer; it raises if the lock is not held, waits once, and
- * returns whether it was notified. */
-int bind_wait_for(lua_State *L, lua_CFunction wait_once) TL_GIL;
+ * held: the rest of the method. 'wait' is the class's method of that name. */
+int bind_wait_for(lua_State *L, lua_CFunction wait) TL_GIL;
 
 /* An option table at 'arg' (a table without __call) is replaced by the values
  * of its fields, in the order of 'names' (NULL ends them); an unknown field

@@ -20,14 +20,11 @@ static TL_GIL Condition *check_condition(lua_State *L) {
   return bind_checkself(L, CONDITION);
 }
 
-static TL_GIL void require_held(lua_State *L, Condition *c, const char *what) {
-  if (!lock_held(c->lock))
-    luaL_error(L, "cannot %s on a Condition without holding its lock", what);
-}
-
+/* The condition, with its lock held. */
 static TL_GIL Condition *check_held(lua_State *L, const char *what) {
   Condition *c = check_condition(L);
-  require_held(L, c, what);
+  if (!lock_held(c->lock))
+    luaL_error(L, "cannot %s on a Condition without holding its lock", what);
   return c;
 }
 
@@ -102,34 +99,20 @@ static TL_GIL int wait_until(lua_State *L, Condition *c, int64_t deadline) {
 }
 
 static TL_GIL int condition_wait(lua_State *L) {
-  Condition *c = check_condition(L);
+  check_condition(L);
   int64_t deadline = bind_deadline(L, 2);
-  check_held(L, "wait");
-  return wait_until(L, c, deadline);
-}
-
-/* One wait of wait_for: (condition, deadline). The predicate may have released
- * the lock. */
-static TL_GIL int wait_once(lua_State *L) {
-  Condition *c = lua_touserdata(L, 1);
-  int64_t deadline = lua_tointeger(L, 2);
-  require_held(L, c, "wait");
-  return wait_until(L, c, deadline);
+  return wait_until(L, check_held(L, "wait"), deadline);
 }
 
 static TL_GIL int condition_wait_for(lua_State *L) {
-  Condition *c = check_condition(L);
-  bind_checkcallable(L, 2);
-  bind_deadline(L, 3);
-  require_held(L, c, "wait");
-  return bind_wait_for(L, wait_once);
+  check_held(L, "wait");
+  return bind_wait_for(L, condition_wait);
 }
 
 static TL_GIL int condition_notify(lua_State *L) {
   check_condition(L);
   lua_Integer n = bind_count(L, 2, 1, 0);
-  Condition *c = check_held(L, "notify");
-  tl_wake(&c->waiters, n < INT_MAX ? (int)n : INT_MAX);
+  tl_wake(&check_held(L, "notify")->waiters, n < INT_MAX ? (int)n : INT_MAX);
   return 0;
 }
 

@@ -21,17 +21,6 @@
 
 const char queue_magic;
 
-/* The arguments (block = true, timeout) at 'arg' as a deadline. */
-static TL_GIL int64_t check_block(lua_State *L, int arg) {
-  bool block = true;
-  if (!lua_isnoneornil(L, arg)) {
-    luaL_checktype(L, arg, LUA_TBOOLEAN);
-    block = lua_toboolean(L, arg);
-  }
-  int64_t deadline = bind_deadline(L, arg + 1);
-  return block ? deadline : 0;
-}
-
 int queue_refuse(lua_State *L, const char *class) {
   lua_pushnil(L);
   tl_error_pushclass(L, class);
@@ -148,7 +137,7 @@ static TL_GIL int queue_put(lua_State *L) {
   int64_t deadline = TL_FOREVER;
   if (tl_unlikely(lua_gettop(L) != 2)) {
     luaL_checkany(L, 2);
-    deadline = check_block(L, 3);
+    deadline = bind_block(L, 3);
     lua_settop(L, 2);
   }
   return put(L, q, deadline);
@@ -191,7 +180,7 @@ static TL_GIL int get(lua_State *L, Queue *q, int64_t deadline) {
 static TL_GIL int queue_get(lua_State *L) {
   Queue *q = queue_check(L);
   int64_t deadline = TL_FOREVER;
-  if (tl_unlikely(lua_gettop(L) != 1)) deadline = check_block(L, 2);
+  if (tl_unlikely(lua_gettop(L) != 1)) deadline = bind_block(L, 2);
   return get(L, q, deadline);
 }
 

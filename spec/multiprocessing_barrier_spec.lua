@@ -1,5 +1,6 @@
 --- multiprocessing.Barrier: what threading's promises (behaviours 28 to 35), and
 -- what is between processes: 107, 108.
+local lfs = require("lfs")
 local lu = require("luaunit")
 local errors = require("errors")
 local mp = require("multiprocessing")
@@ -138,6 +139,55 @@ function TestBarrier.testADeathInTheActionBreaksIt()
   eventually(function() return barrier.n_waiting == 1 end)
   lu.assertEquals(children.exitcode(comer(barrier)), -9)
   lu.assertEquals(waiter:result(LIMIT), "broken")
+end
+
+--- A file of the shared memory of the only barrier there is.
+local function memory()
+  for fd in lfs.dir("/proc/self/fd") do
+    local path = "/proc/self/fd/" .. fd
+    local target = lfs.symlinkattributes(path, "target")
+    if target and target:find("^/memfd:tidelock%-barrier ") then
+      local file = assert(io.open(path, "r+b"))
+      file:setvbuf("no")
+      return file
+    end
+  end
+end
+
+--- This process is in the middle of the barrier: its guard tells its owner's pid
+-- and start, above two flags.
+local function hold_guard(file)
+  local stat <close> = io.open("/proc/self/stat")
+  local start = stat:read("a"):match("^.*%)" .. (" %S+"):rep(19) .. " (%d+)")
+  file:seek("set", 8)
+  file:write(string.pack("I8", (mp.current_process().pid | math.tointeger(start) << 22) << 2))
+end
+
+local function let_guard_go(file)
+  file:seek("set", 8)
+  file:write(string.pack("I8", 0))
+end
+
+-- Other threads that ran meanwhile would be taken for finalizers.
+function TestBarrier.testAFinalizerKeepsTheGil()
+  local barrier, held, over = mp.Barrier(2), mp.Event(), false
+  local process = mp.Process(function()
+    local file = memory()
+    hold_guard(file)
+    held:set()
+    time.sleep(0.05)
+    let_guard_go(file)
+  end):start()
+  held:wait(LIMIT)
+  local other = threading.Thread(function()
+    while not over do threading.Event():wait(1e-3) end
+  end):start()
+  setmetatable({}, { __gc = function() barrier:abort() end })
+  collectgarbage()
+  over = true
+  other:result(LIMIT)
+  lu.assertEquals(children.exitcode(process), 0)
+  lu.assertTrue(barrier.broken)
 end
 
 function TestBarrier.testTooManyParties()

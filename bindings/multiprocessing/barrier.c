@@ -24,8 +24,8 @@ typedef struct Pass {
 } Pass;
 
 static const char tag;
-static const char *const what = "mp barrier";
 static const sync_kind waiting = {"mp barrier", NULL, NULL, false};
+static const sync_kind guarding = {"mp barrier", NULL, NULL, true};
 
 static TL_GIL Barrier *check_barrier(lua_State *L) {
   Barrier *b = bind_checktagged(L, &tag, sizeof(Barrier));
@@ -37,12 +37,19 @@ static TL_GIL int broken_error(lua_State *L) {
   return tl_error(L, "BrokenBarrierError", "the barrier is broken");
 }
 
-/* Another process has it for an instant, unless it is stopped there. */
-static TL_GIL void guard(Barrier *b) {
-  if (tl_likely(ipc_barrier_guard_try(&b->os))) return;
-  tl_block_begin(bind_thread(), what);
-  ipc_barrier_guard(&b->os);
-  tl_block_end(bind_thread());
+/* Taken with the GIL only: who has it never waits for that. A finalizer keeps
+ * the GIL. */
+static TL_GIL void guard(lua_State *L, Barrier *b) {
+  ipc_wait w = ipc_wait_start(TL_FOREVER);
+  while (ipc_barrier_guard(&b->os, &w) == IPC_BUSY) {
+    if (!tl_in_finalizer(L)) {
+      sync_sleep(L, &guarding, &w, TL_FOREVER);
+    } else {
+      ipc_wait_begin(&w, TL_FOREVER);
+      os_cpu_relax();
+      ipc_wait_end(&w, TL_FOREVER);
+    }
+  }
 }
 
 static TL_GIL void unguard(Barrier *b) {
@@ -51,8 +58,9 @@ static TL_GIL void unguard(Barrier *b) {
 
 /* --- The action ----------------------------------------------------------- */
 
-static TL_GIL bool end_action(Barrier *b, bool well, uint32_t *index) {
-  guard(b);
+static TL_GIL bool end_action(lua_State *L, Barrier *b, bool well,
+                              uint32_t *index) {
+  guard(L, b);
   b->acting = false;
   bool whole = ipc_barrier_acted(&b->os, well, index);
   unguard(b);
@@ -63,14 +71,15 @@ static TL_GIL int pass_close(lua_State *L) {
   Pass *p = bind_checkself(L, PASS);
   uint32_t index;
   if (p->barrier->acting && p->barrier->os.memory != NULL)
-    end_action(p->barrier, false, &index);
+    end_action(L, p->barrier, false, &index);
   return 0;
 }
 
 static TL_GIL int acted(lua_State *L, int status, lua_KContext ctx) {
   (void)status, (void)ctx;
   uint32_t index;
-  if (!end_action(lua_touserdata(L, 1), true, &index)) return broken_error(L);
+  if (!end_action(L, lua_touserdata(L, 1), true, &index))
+    return broken_error(L);
   lua_pushinteger(L, index);
   return 1;
 }
@@ -94,7 +103,7 @@ typedef struct arrival {
 static TL_GIL ipc_outcome arrive(lua_State *L, Barrier *b, arrival *a) {
   bool acts = lua_getiuservalue(L, 1, ACTION) != LUA_TNIL;
   lua_pop(L, 1);
-  guard(b);
+  guard(L, b);
   ipc_outcome outcome = ipc_barrier_arrive(&b->os, acts, &a->record, &a->index);
   b->acting = b->acting || outcome == IPC_ACT;
   unguard(b);
@@ -110,7 +119,7 @@ static TL_GIL bool sleep_at(lua_State *L, Barrier *b, int record,
   while (goes_on &&
          ipc_barrier_try(&b->os, record, &w, &wants_guard) == IPC_BUSY) {
     if (wants_guard) {
-      guard(b);
+      guard(L, b);
       ipc_barrier_look(&b->os);
       unguard(b);
     } else if (w.last) {
@@ -127,7 +136,7 @@ static TL_GIL bool sleep_at(lua_State *L, Barrier *b, int record,
 static TL_GIL ipc_outcome wait_at(lua_State *L, Barrier *b, arrival *a,
                                   int64_t deadline) {
   bool late, undisturbed = sleep_at(L, b, a->record, deadline, &late);
-  guard(b);
+  guard(L, b);
   ipc_outcome outcome = ipc_barrier_end(&b->os, a->record, late, &a->index);
   unguard(b);
   bool raises = !undisturbed && (outcome == IPC_BUSY || outcome == IPC_ACT ||
@@ -172,7 +181,7 @@ static TL_GIL int barrier_wait(lua_State *L) {
 
 static TL_GIL int barrier_reset(lua_State *L) {
   Barrier *b = check_barrier(L);
-  guard(b);
+  guard(L, b);
   ipc_barrier_reset(&b->os);
   unguard(b);
   return 0;
@@ -180,7 +189,7 @@ static TL_GIL int barrier_reset(lua_State *L) {
 
 static TL_GIL int barrier_abort(lua_State *L) {
   Barrier *b = check_barrier(L);
-  guard(b);
+  guard(L, b);
   ipc_barrier_abort(&b->os);
   unguard(b);
   return 0;

@@ -28,9 +28,12 @@ static TL_GIL Condition *check_condition(lua_State *L) {
   return c;
 }
 
-static TL_GIL void require_held(lua_State *L, Condition *c, const char *what) {
+/* The condition, with its lock held. */
+static TL_GIL Condition *check_held(lua_State *L, const char *what) {
+  Condition *c = check_condition(L);
   if (!sync_lock_held(c->lock))
     luaL_error(L, "cannot %s on a Condition without holding its lock", what);
+  return c;
 }
 
 /* A closed one over the lock at the index, on the top. */
@@ -105,41 +108,25 @@ static TL_GIL int wait_until(lua_State *L, Condition *c, int64_t deadline) {
 }
 
 static TL_GIL int condition_wait(lua_State *L) {
-  Condition *c = check_condition(L);
+  check_condition(L);
   int64_t deadline = bind_deadline(L, 2);
-  require_held(L, c, "wait");
-  return wait_until(L, c, deadline);
-}
-
-/* One wait of wait_for: (condition, deadline). The predicate may have released
- * the lock. */
-static TL_GIL int wait_once(lua_State *L) {
-  Condition *c = lua_touserdata(L, 1);
-  int64_t deadline = lua_tointeger(L, 2);
-  require_held(L, c, "wait");
-  return wait_until(L, c, deadline);
+  return wait_until(L, check_held(L, "wait"), deadline);
 }
 
 static TL_GIL int condition_wait_for(lua_State *L) {
-  Condition *c = check_condition(L);
-  bind_checkcallable(L, 2);
-  bind_deadline(L, 3);
-  require_held(L, c, "wait");
-  return bind_wait_for(L, wait_once);
+  check_held(L, "wait");
+  return bind_wait_for(L, condition_wait);
 }
 
 static TL_GIL int condition_notify(lua_State *L) {
-  Condition *c = check_condition(L);
+  check_condition(L);
   lua_Integer n = bind_count(L, 2, 1, 0);
-  require_held(L, c, "notify");
-  ipc_condition_notify(&c->os, (uint64_t)n);
+  ipc_condition_notify(&check_held(L, "notify")->os, (uint64_t)n);
   return 0;
 }
 
 static TL_GIL int condition_notify_all(lua_State *L) {
-  Condition *c = check_condition(L);
-  require_held(L, c, "notify");
-  ipc_condition_notify(&c->os, UINT64_MAX);
+  ipc_condition_notify(&check_held(L, "notify")->os, UINT64_MAX);
   return 0;
 }
 

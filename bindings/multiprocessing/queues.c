@@ -61,17 +61,6 @@ static TL_GIL int refuse(lua_State *L, const char *class) {
   return 2;
 }
 
-/* The arguments (block = true [, timeout]) at 'arg' as a deadline. */
-static TL_GIL int64_t check_block(lua_State *L, int arg) {
-  bool block = true;
-  if (!lua_isnoneornil(L, arg)) {
-    luaL_checktype(L, arg, LUA_TBOOLEAN);
-    block = lua_toboolean(L, arg);
-  }
-  int64_t deadline = bind_deadline(L, arg + 1);
-  return block ? deadline : 0;
-}
-
 static TL_GIL int put(lua_State *L, int64_t deadline) {
   Queue *q = check_queue(L);
   luaL_checkany(L, 2);
@@ -89,7 +78,7 @@ static TL_GIL int put(lua_State *L, int64_t deadline) {
 }
 
 static TL_GIL int queue_put(lua_State *L) {
-  return put(L, check_block(L, 3));
+  return put(L, bind_block(L, 3));
 }
 
 static TL_GIL int queue_put_nowait(lua_State *L) {
@@ -110,7 +99,7 @@ static TL_GIL int get(lua_State *L, int64_t deadline) {
 }
 
 static TL_GIL int queue_get(lua_State *L) {
-  return get(L, check_block(L, 2));
+  return get(L, bind_block(L, 2));
 }
 
 static TL_GIL int queue_get_nowait(lua_State *L) {

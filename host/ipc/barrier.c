@@ -135,30 +135,12 @@ static bool take_part(ipc_barrier *b) {
 
 /* --- The guard ------------------------------------------------------------ */
 
-/* Whoever died under it has left things half done. */
-static void guarded(ipc_barrier *b, ipc_outcome outcome) {
-  if (outcome == IPC_DIED) break_barrier(b->memory);
-}
-
-bool ipc_barrier_guard_try(ipc_barrier *b) {
-  int64_t looked = INT64_MAX; /* never */
-  ipc_wait w = ipc_wait_start(0);
-  ipc_outcome outcome = ipc_lockword_try(&b->memory->guard, &w, &looked);
-  guarded(b, outcome);
-  return outcome != IPC_BUSY;
-}
-
-void ipc_barrier_guard(ipc_barrier *b) {
+ipc_outcome ipc_barrier_guard(ipc_barrier *b, ipc_wait *w) {
   int64_t looked = 0;
-  ipc_outcome outcome;
-  ipc_wait w = ipc_wait_start(OS_FOREVER);
-  while ((outcome = ipc_lockword_try(&b->memory->guard, &w, &looked)) ==
-         IPC_BUSY) {
-    int64_t until = ipc_wait_begin(&w, OS_FOREVER);
-    os_words_wait(w.word, w.seen, NULL, 0, until);
-    ipc_wait_end(&w, OS_FOREVER);
-  }
-  guarded(b, outcome);
+  ipc_outcome outcome = ipc_lockword_try(&b->memory->guard, w, &looked);
+  if (outcome != IPC_DIED) return outcome;
+  break_barrier(b->memory); /* whoever died has left things half done */
+  return IPC_TAKEN;
 }
 
 void ipc_barrier_unguard(ipc_barrier *b) {

@@ -51,11 +51,9 @@ int ipc_barrier_create(ipc_barrier *b, uint32_t parties);
 int ipc_barrier_open(ipc_barrier *b, int fd); /* takes over fd always */
 void ipc_barrier_close(ipc_barrier *b);       /* leaves */
 
-/* Takes the guard; every other function but the two that only read needs it.
- * The first takes it if it is free, the second waits for it, as long as another
- * process is in the middle of it; stopped there, until it goes on. */
-bool ipc_barrier_guard_try(ipc_barrier *b);
-void ipc_barrier_guard(ipc_barrier *b) TL_NO_GIL;
+/* Takes the guard, which every other function but the two that only read needs:
+ * IPC_TAKEN or IPC_BUSY, for an instant, unless who has it is stopped there. */
+ipc_outcome ipc_barrier_guard(ipc_barrier *b, ipc_wait *w);
 void ipc_barrier_unguard(ipc_barrier *b);
 
 /* Comes to the barrier. IPC_BUSY: '*record' waits now; with 'acts' IPC_ACT: all

@@ -59,6 +59,10 @@ void ipc_channel_close(ipc_channel *c) {
   c->memory = NULL;
 }
 
+static bool is_full(ipc_channel_memory *m) {
+  return m->maxsize != 0 && ipc_ring_count(&m->ring) >= m->maxsize;
+}
+
 /* --- Sleepers ------------------------------------------------------------- */
 
 /* The one who looks again sleeps no more. */
@@ -83,26 +87,18 @@ static void move_word(atomic_uint *word, atomic_uint *sleepers, int wake) {
   if (wake > 0 && atomic_load(sleepers) > 0) os_shared_wake(word, wake);
 }
 
+/* The wake-up may have been meant for somebody who goes on waiting. */
 void ipc_channel_quit(ipc_channel *c, ipc_wait *w) {
   ipc_channel_memory *m = c->memory;
-  unsigned mark = w->mark;
   forget_sleep(m, w);
-  /* The wake-up may have been meant for somebody who goes on waiting. */
-  if (mark == IS_GETTER)
-    move_word(&m->items, &m->getters, 1);
-  else if (mark == IS_PUTTER)
-    move_word(&m->space, &m->putters, 1);
-  else if (w->word == ipc_low_half(&m->putting))
-    ipc_lockword_quit(&m->putting);
-  else if (w->word == ipc_low_half(&m->taking))
-    ipc_lockword_quit(&m->taking);
+  if (w->word == ipc_low_half(&m->putting)) ipc_lockword_quit(&m->putting);
+  if (w->word == ipc_low_half(&m->taking)) ipc_lockword_quit(&m->taking);
+  if (!w->slept) return;
+  if (ipc_ring_count(&m->ring) > 0) move_word(&m->items, &m->getters, 1);
+  if (!is_full(m)) move_word(&m->space, &m->putters, 1);
 }
 
 /* --- Putting -------------------------------------------------------------- */
-
-static bool is_full(ipc_channel_memory *m) {
-  return m->maxsize != 0 && ipc_ring_count(&m->ring) >= m->maxsize;
-}
 
 static bool take_lock(ipc_lockword *lock, ipc_wait *w, int64_t *looked) {
   return ipc_lockword_try(lock, w, looked) != IPC_BUSY;

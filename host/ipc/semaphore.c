@@ -84,7 +84,7 @@ static int change(ipc_semaphore_memory *m, int slot, int64_t by, uint32_t held,
 static void wake(ipc_semaphore_memory *m, uint32_t n) {
   if (!atomic_load(&m->waiting)) return;
   atomic_fetch_and(&m->waiting, ~(unsigned)SLEEPERS);
-  os_shared_wake(ipc_low_half(&m->state), n > INT32_MAX ? INT32_MAX : (int)n);
+  os_shared_wake(&m->waiting, n > INT32_MAX ? INT32_MAX : (int)n);
 }
 
 /* --- Slots ---------------------------------------------------------------- */
@@ -212,13 +212,11 @@ ipc_outcome ipc_semaphore_try(ipc_semaphore *s, ipc_wait *w) {
     if (take(s, w)) return IPC_TAKEN;
     if (ipc_wait_looks(w, &s->looked) && settle_dead(m)) continue;
     if (w->last) return IPC_BUSY;
-    atomic_fetch_or(&m->waiting, SLEEPERS | (w->patient ? RESERVE : 0));
-    uint32_t value = (uint32_t)atomic_load(&m->state);
-    if (value > 0 && w->slept) continue;
-    if (value > 0 && !(atomic_load(&m->waiting) & RESERVE)) continue;
-    w->word = ipc_low_half(&m->state);
-    w->seen = value;
-    return IPC_BUSY;
+    unsigned flags = SLEEPERS | (w->patient ? RESERVE : 0);
+    w->word = &m->waiting;
+    w->seen = atomic_fetch_or(&m->waiting, flags) | flags;
+    bool may_take = w->slept || !(w->seen & RESERVE);
+    if (!may_take || (uint32_t)atomic_load(&m->state) == 0) return IPC_BUSY;
   }
 }
 

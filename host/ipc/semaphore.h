@@ -37,7 +37,8 @@ typedef struct ipc_semaphore_memory {
   uint32_t kind;          /* const */
   uint32_t most;          /* const: the value does not exceed it */
   _Atomic uint64_t state; /* value, slot and number of the last change */
-  atomic_uint waiting;    /* flags: somebody sleeps, or has for 1 ms */
+  atomic_uint waiting;    /* flags: somebody sleeps, or has for 1 ms; it is what
+                             they sleep on: who wakes them moves it */
   atomic_uint used;       /* slots from here on have never been taken */
   ipc_slot slots[IPC_SEMAPHORE_SLOTS];
 } ipc_semaphore_memory;

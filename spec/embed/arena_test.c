@@ -19,25 +19,9 @@
 #include <cmocka.h>
 
 #include "descriptors.h"
+
 #define MANY 5000
 #define LEAST ((size_t)64 * 1024) /* bytes of a chunk */
-
-static int descriptors;
-
-static int setup(void **state) {
-  (void)state;
-  descriptors = count_descriptors();
-  return 0;
-}
-
-static int teardown(void **state) {
-  (void)state;
-  return count_descriptors() == descriptors ? 0 : -1;
-}
-
-static int opened(void) {
-  return count_descriptors() - descriptors;
-}
 
 static ipc_block cut(ipc_arena *a, size_t size) {
   ipc_block b;
@@ -299,7 +283,8 @@ static void a_segment_becomes_a_block(void **state) {
 }
 
 int main(void) {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f)                                                                \
+  cmocka_unit_test_setup_teardown(f, note_descriptors, check_descriptors)
   const struct CMUnitTest tests[] = {
       TEST(blocks_are_zeroed_and_aligned_and_apart),
       TEST(sizes_out_of_range_are_refused),

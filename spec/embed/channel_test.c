@@ -276,11 +276,53 @@ static void test_what_the_caller_has_for_himself(void **state) {
   ipc_channel_close(&channel);
 }
 
+/* --- Who gives up --------------------------------------------------------- */
+
+static int try_get(ipc_wait *w) {
+  Message m;
+  uint64_t size = sizeof m;
+  return ipc_channel_get(&channel, w, &m, &size, (ipc_mark){NULL, NULL});
+}
+
+static int try_put(ipc_wait *w) {
+  struct iovec part = {"message", 7};
+  uint32_t number;
+  return ipc_channel_put(&channel, w, &part, 1, 1, &number);
+}
+
+/* The last try finds the lock held: then another sleeper of 'word' is woken. */
+static void give_up(int (*try)(ipc_wait *), ipc_wait *w, ipc_lockword *lock,
+                    atomic_uint *word) {
+  assert_true(ipc_lockword_take_free(lock));
+  w->slept = w->last = true;
+  assert_int_equal(try(w), IPC_CHANNEL_LOCKED);
+  unsigned before = atomic_load(word);
+  ipc_channel_quit(&channel, w);
+  assert_int_not_equal(atomic_load(word), before);
+  assert_true(ipc_lockword_release(lock));
+}
+
+static void test_a_wake_up_is_passed_on(void **state) {
+  (void)state;
+  ipc_wait getter = ipc_wait_start(OS_FOREVER), putter = getter, other = getter;
+  make(1);
+  ipc_channel_memory *m = channel.memory;
+  assert_int_equal(try_get(&getter), IPC_CHANNEL_WAIT);
+  assert_int_equal(try_put(&other), IPC_CHANNEL_DONE);
+  give_up(try_get, &getter, &m->taking, &m->items);
+  assert_int_equal(try_put(&putter), IPC_CHANNEL_WAIT);
+  assert_int_equal(try_get(&other), IPC_CHANNEL_DONE);
+  give_up(try_put, &putter, &m->putting, &m->space);
+  assert_int_equal(atomic_load(&m->getters) + atomic_load(&m->putters), 0);
+  ipc_channel_close(&channel);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_what_the_caller_has_for_himself),
       cmocka_unit_test(test_opened_while_it_grows),
       cmocka_unit_test(test_quiet_puts),
+      cmocka_unit_test(test_a_wake_up_is_passed_on),
       cmocka_unit_test(test_killed_at_any_moment),
       cmocka_unit_test(test_killed_at_any_moment_when_it_is_bounded),
   };

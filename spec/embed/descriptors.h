@@ -1,4 +1,4 @@
-/* descriptors.h - how many descriptors a test has open. */
+/* descriptors.h - how many descriptors a test has open, none at its end. */
 #ifndef DESCRIPTORS_H
 #define DESCRIPTORS_H
 
@@ -18,6 +18,25 @@ static inline int count_descriptors(void) {
     n++;
   closedir(dir);
   return n;
+}
+
+static int descriptors_before;
+
+/* How many more than when the test began. */
+static inline int opened(void) {
+  return count_descriptors() - descriptors_before;
+}
+
+/* What a test begins and ends with. */
+static inline int note_descriptors(void **state) {
+  (void)state;
+  descriptors_before = count_descriptors();
+  return 0;
+}
+
+static inline int check_descriptors(void **state) {
+  (void)state;
+  return opened() == 0 ? 0 : -1;
 }
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -68,6 +69,15 @@ static inline ipc_outcome await(try_function try, void (*quit)(void *),
   }
   if (outcome == IPC_BUSY && w.slept && quit) quit(object);
   return outcome;
+}
+
+/* Four threads do it at once; returns when all have. */
+static inline void in_threads(void *(*body)(void *), void *arg) {
+  pthread_t threads[4];
+  for (int i = 0; i < 4; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, body, arg), 0);
+  for (int i = 0; i < 4; i++)
+    pthread_join(threads[i], NULL);
 }
 
 static inline void sleep_ns(int64_t ns) {

@@ -4,12 +4,20 @@
 
 #include "ipc/barrier.h"
 
+static ipc_outcome try_guard(void *object, ipc_wait *w) {
+  return ipc_barrier_guard(object, w);
+}
+
+static void guard(ipc_barrier *b) {
+  assert_int_equal(await(try_guard, NULL, b, LIMIT), IPC_TAKEN);
+}
+
 /* Waits as the binding does; IPC_BUSY: the time passed, and it just left. */
 static ipc_outcome pass(ipc_barrier *b, int64_t timeout, bool breaks,
                         uint32_t *index) {
   int record;
   int64_t deadline = os_deadline(timeout);
-  ipc_barrier_guard(b);
+  guard(b);
   ipc_outcome outcome = ipc_barrier_arrive(b, false, &record, index);
   ipc_barrier_unguard(b);
   if (outcome != IPC_BUSY) return outcome;
@@ -17,7 +25,7 @@ static ipc_outcome pass(ipc_barrier *b, int64_t timeout, bool breaks,
   bool wants_guard;
   while (ipc_barrier_try(b, record, &w, &wants_guard) == IPC_BUSY) {
     if (wants_guard) {
-      ipc_barrier_guard(b);
+      guard(b);
       ipc_barrier_look(b);
       ipc_barrier_unguard(b);
     } else if (w.last) {
@@ -28,7 +36,7 @@ static ipc_outcome pass(ipc_barrier *b, int64_t timeout, bool breaks,
       ipc_wait_end(&w, deadline);
     }
   }
-  ipc_barrier_guard(b);
+  guard(b);
   outcome = ipc_barrier_end(b, record, w.last && breaks, index);
   ipc_barrier_unguard(b);
   return outcome;
@@ -67,15 +75,11 @@ static void *go_round(void *arg) {
 static void each_thread_has_an_index_and_nobody_laps(void **state) {
   (void)state;
   ipc_barrier b;
-  pthread_t threads[4];
   assert_int_equal(ipc_barrier_create(&b, 4), 0);
   round_of *r = calloc(1, sizeof *r);
   r->barrier = &b;
   r->n = 4;
-  for (int i = 0; i < 4; i++)
-    assert_int_equal(pthread_create(&threads[i], NULL, go_round, r), 0);
-  for (int i = 0; i < 4; i++)
-    pthread_join(threads[i], NULL);
+  in_threads(go_round, r);
   assert_int_equal(r->wrong, 0);
   for (int i = 0; i < 200; i++)
     assert_int_equal(r->indices[i], 15);
@@ -94,7 +98,7 @@ static void a_timeout_breaks_it_until_reset(void **state) {
   assert_int_equal(pass(&b, 2000000, true, &index), IPC_BROKEN);
   assert_true(ipc_barrier_is_broken(&b));
   assert_int_equal(pass(&b, LIMIT, true, &index), IPC_BROKEN);
-  ipc_barrier_guard(&b);
+  guard(&b);
   ipc_barrier_reset(&b);
   ipc_barrier_unguard(&b);
   assert_false(ipc_barrier_is_broken(&b));
@@ -139,7 +143,7 @@ static void only_a_death_breaks_it(void **state) {
   assert_int_equal(pass(&m.b, LIMIT, true, &index), IPC_TAKEN);
   reap(pid);
   assert_int_equal(pass(&m.b, LIMIT, false, &index), IPC_BROKEN);
-  ipc_barrier_guard(&m.b);
+  guard(&m.b);
   ipc_barrier_reset(&m.b);
   ipc_barrier_unguard(&m.b);
   assert_int_equal(pass(&m.b, 30000000, false, &index), IPC_BUSY);
@@ -147,7 +151,7 @@ static void only_a_death_breaks_it(void **state) {
 }
 
 static void die_under_the_guard(void *arg) {
-  ipc_barrier_guard(&((meeting *)arg)->b);
+  guard(&((meeting *)arg)->b);
   kill(getpid(), SIGKILL);
 }
 
@@ -160,9 +164,10 @@ static void a_death_under_the_guard_breaks_it(void **state) {
   if (!FORKS) return;
   assert_int_equal(ipc_barrier_create(&m.b, 2), 0);
   reap(fork_into(die_under_the_guard, &m));
-  assert_false(ipc_barrier_guard_try(&m.b));
+  ipc_wait w = ipc_wait_start(OS_FOREVER);
+  assert_int_equal(ipc_barrier_guard(&m.b, &w), IPC_BUSY);
   assert_int_equal(pass(&m.b, LIMIT, false, &index), IPC_BROKEN);
-  assert_true(ipc_barrier_guard_try(&m.b));
+  assert_int_equal(ipc_barrier_guard(&m.b, &w), IPC_TAKEN);
   ipc_barrier_unguard(&m.b);
   ipc_barrier_close(&m.b);
 }
@@ -184,7 +189,7 @@ static void whole_or_broken(void *arg) {
   assert_true(outcome == IPC_BROKEN || outcome == IPC_BUSY);
   if (outcome == IPC_BROKEN) {
     m->broke++;
-    ipc_barrier_guard(&m->b);
+    guard(&m->b);
     ipc_barrier_reset(&m->b);
     ipc_barrier_unguard(&m->b);
   }
@@ -253,7 +258,7 @@ static void the_other_ends(void *arg) {
   assert_int_equal(waitpid(l->waiter, &status, 0), l->waiter);
   assert_int_equal(status, 0);
   l->ended++;
-  ipc_barrier_guard(&l->m.b);
+  guard(&l->m.b);
   ipc_barrier_reset(&l->m.b);
   ipc_barrier_unguard(&l->m.b);
   arrange(l);
@@ -293,7 +298,7 @@ static void meet_again_and_again(void *arg, int i) {
     if (outcome == IPC_TAKEN) f->seen->passed++;
     if (outcome != IPC_BROKEN) continue;
     f->seen->broken++;
-    ipc_barrier_guard(&f->b);
+    guard(&f->b);
     if (ipc_barrier_is_broken(&f->b)) ipc_barrier_reset(&f->b);
     ipc_barrier_unguard(&f->b);
   }

@@ -387,13 +387,9 @@ static void *count_up(void *arg) {
 static void threads_exclude_each_other(void **state) {
   (void)state;
   ipc_lock l;
-  pthread_t threads[4];
   assert_int_equal(ipc_lock_create(&l, &arena, false), 0);
   shared_count c = {.lock = &l};
-  for (int i = 0; i < 4; i++)
-    assert_int_equal(pthread_create(&threads[i], NULL, count_up, &c), 0);
-  for (int i = 0; i < 4; i++)
-    pthread_join(threads[i], NULL);
+  in_threads(count_up, &c);
   assert_int_equal(c.count, 80000);
   ipc_lock_close(&l);
 }

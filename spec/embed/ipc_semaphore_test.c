@@ -33,6 +33,22 @@ static void permits_are_counted(void **state) {
   ipc_semaphore_close(&s);
 }
 
+/* Whoever was refused and does not sleep yet is woken all the same: a permit
+ * that came and went meanwhile has moved the word. */
+static void who_is_about_to_sleep_is_not_forgotten(void **state) {
+  (void)state;
+  ipc_semaphore s;
+  ipc_wait w = ipc_wait_start(OS_FOREVER);
+  assert_int_equal(ipc_semaphore_create(&s, 1, 1), 0);
+  assert_int_equal(take(&s, 0), IPC_TAKEN);
+  assert_int_equal(ipc_semaphore_try(&s, &w), IPC_BUSY);
+  assert_int_equal(atomic_load(w.word), w.seen);
+  assert_int_equal(ipc_semaphore_release(&s, 1), 0);
+  assert_int_equal(take(&s, 0), IPC_TAKEN);
+  assert_int_not_equal(atomic_load(w.word), w.seen);
+  ipc_semaphore_close(&s);
+}
+
 /* The numbers of a slot's changes start again. */
 static void many_changes(void **state) {
   (void)state;
@@ -253,13 +269,9 @@ static void *count_up(void *arg) {
 static void threads_exclude_each_other(void **state) {
   (void)state;
   ipc_semaphore s;
-  pthread_t threads[4];
   assert_int_equal(ipc_semaphore_create(&s, 1, 1), 0);
   shared_count c = {.semaphore = &s};
-  for (int i = 0; i < 4; i++)
-    assert_int_equal(pthread_create(&threads[i], NULL, count_up, &c), 0);
-  for (int i = 0; i < 4; i++)
-    pthread_join(threads[i], NULL);
+  in_threads(count_up, &c);
   assert_int_equal(c.count, 80000);
   assert_int_equal(ipc_semaphore_value(&s), 1);
   ipc_semaphore_close(&s);
@@ -268,6 +280,7 @@ static void threads_exclude_each_other(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(permits_are_counted),
+      cmocka_unit_test(who_is_about_to_sleep_is_not_forgotten),
       cmocka_unit_test(many_changes),
       cmocka_unit_test(the_deads_permits_return),
       cmocka_unit_test(slots_are_used_again),

@@ -17,22 +17,13 @@
 #include "descriptors.h"
 #include "os.h"
 
-static int descriptors;
-
-static int setup(void **state) {
-  (void)state;
-  descriptors = count_descriptors();
-  return 0;
-}
-
 /* A thread that was left to itself ends when it has its answer. */
 static int teardown(void **state) {
-  (void)state;
   int64_t deadline = os_deadline(60 * INT64_C(1000000000));
   struct timespec moment = {.tv_nsec = 1000000};
-  while (count_descriptors() > descriptors && os_now() < deadline)
+  while (opened() > 0 && os_now() < deadline)
     nanosleep(&moment, NULL);
-  return count_descriptors() == descriptors ? 0 : -1;
+  return check_descriptors(state);
 }
 
 static int answer(const os_lookup *l, const struct addrinfo **list) {
@@ -140,7 +131,8 @@ static void test_no_descriptors(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)                                                             \
+  cmocka_unit_test_setup_teardown(name, note_descriptors, teardown)
   const struct CMUnitTest tests[] = {
       TEST(test_numbers_take_no_thread),
       TEST(test_no_name_is_this_machine),

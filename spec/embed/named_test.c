@@ -28,13 +28,9 @@
 
 static char name[OS_NAMED_MAX + 1]; /* this process's own */
 
-static int descriptors;
-
 static int setup(void **state) {
-  (void)state;
   snprintf(name, sizeof name, "tidelock test %d", (int)getpid());
-  descriptors = count_descriptors();
-  return 0;
+  return note_descriptors(state);
 }
 
 /* The file behind the name, by the C library's own way. */
@@ -45,10 +41,9 @@ static bool exists(const char *which) {
 }
 
 static int teardown(void **state) {
-  (void)state;
   if (waitpid(-1, NULL, WNOHANG) != -1 || errno != ECHILD) return -1;
   if (exists(name)) return shm_unlink(name), -1;
-  return count_descriptors() == descriptors ? 0 : -1;
+  return check_descriptors(state);
 }
 
 static os_segment published(void) {

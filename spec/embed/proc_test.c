@@ -29,18 +29,9 @@ static sigset_t mask_of(int signal) {
   return set;
 }
 
-static int descriptors;
-
-static int setup(void **state) {
-  (void)state;
-  descriptors = count_descriptors();
-  return 0;
-}
-
 static int teardown(void **state) {
-  (void)state;
   if (waitpid(-1, NULL, WNOHANG) != -1 || errno != ECHILD) return -1;
-  return count_descriptors() == descriptors ? 0 : -1;
+  return check_descriptors(state);
 }
 
 static int finish(os_child *c) {
@@ -450,7 +441,7 @@ static void writing_raises_no_sigpipe(void **state) {
   sigaction(SIGPIPE, &old, NULL);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, note_descriptors, teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {

@@ -26,13 +26,12 @@ typedef struct Fixture {
   int ends[2];
   ipc_sender sender;
   ipc_receiver receiver;
-  int descriptors;
 } Fixture;
 
 static int setup(void **state) {
   Fixture *f = calloc(1, sizeof *f);
   if (!f) return -1;
-  f->descriptors = count_descriptors();
+  note_descriptors(state);
   *state = f;
   return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, f->ends);
 }
@@ -43,9 +42,8 @@ static int teardown(void **state) {
   ipc_receiver_close(&f->receiver);
   close(f->ends[0]);
   close(f->ends[1]);
-  int left = count_descriptors() - f->descriptors;
   free(f);
-  return left;
+  return check_descriptors(state);
 }
 
 static char *make_text(size_t size) {

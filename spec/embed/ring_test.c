@@ -1,25 +1,13 @@
 /* ring_test.c - messages in shared memory: against a simple model, through
  * growing and shrinking, and with a putter that is killed at any moment. */
+#include "dying.h"
+
+#include <sys/stat.h>
+
 #include "ipc/ring.h"
 
-#include <errno.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "os.h"
-
 #define BEGIN 4096
-#define LIMIT ((uint64_t)1 << 20)
+#define MOST ((uint64_t)1 << 20)
 #define STEPS (OS_SANITIZED ? 40000 : 200000)
 #define KILLS (OS_SANITIZED ? 50 : 300)
 
@@ -77,7 +65,7 @@ static void take(Queue *q, uint64_t n, uint64_t size) {
 
 static void test_messages_come_in_order(void **state) {
   (void)state;
-  Queue q = make(LIMIT);
+  Queue q = make(MOST);
   static const uint64_t sizes[] = {0, 1, 7, 8, 9, 4095, 4096, 65527, 65528};
   const int n = sizeof sizes / sizeof *sizes;
   uint64_t size;
@@ -95,11 +83,11 @@ static void test_messages_come_in_order(void **state) {
 
 static void test_the_limit_holds(void **state) {
   (void)state;
-  Queue q = make(LIMIT - 1000); /* rounded up */
-  assert_int_equal(put(&q, 0, LIMIT), -EMSGSIZE);
-  assert_int_equal(put(&q, 0, LIMIT - 8), 0);
+  Queue q = make(MOST - 1000); /* rounded up */
+  assert_int_equal(put(&q, 0, MOST), -EMSGSIZE);
+  assert_int_equal(put(&q, 0, MOST - 8), 0);
   assert_int_equal(put(&q, 1, 0), -ENOSPC);
-  take(&q, 0, LIMIT - 8);
+  take(&q, 0, MOST - 8);
   assert_int_equal(put(&q, 1, 0), 0);
   take(&q, 1, 0);
   os_segment_close(&q.s);
@@ -117,9 +105,8 @@ static void test_wrong_rings_are_refused(void **state) {
 /* Any sequence of puts and takes gives what a list of the sizes gives. */
 static void test_like_a_list(void **state) {
   (void)state;
-  unsigned seed = (unsigned)os_now();
-  print_message("seed %u\n", seed);
-  Queue q = make(LIMIT);
+  unsigned seed = (unsigned)random_seed();
+  Queue q = make(MOST);
   static uint64_t sizes[STEPS];
   uint64_t putted = 0, taken = 0;
   for (int i = 0; i < STEPS; i++) {
@@ -152,9 +139,9 @@ static uint64_t memory_of(const Queue *q) {
 
 static void test_a_calm_ring_gives_its_memory_back(void **state) {
   (void)state;
-  Queue q = make(LIMIT);
-  assert_int_equal(put(&q, 0, LIMIT / 2), 0);
-  take(&q, 0, LIMIT / 2);
+  Queue q = make(MOST);
+  assert_int_equal(put(&q, 0, MOST / 2), 0);
+  take(&q, 0, MOST / 2);
   uint64_t large = memory_of(&q);
   assert_false(ipc_ring_is_loose(q.ring));
   uint64_t n = 1;
@@ -165,8 +152,8 @@ static void test_a_calm_ring_gives_its_memory_back(void **state) {
   assert_true(ipc_ring_is_loose(q.ring));
   ipc_ring_shrink(q.ring, &q.s);
   assert_true(memory_of(&q) < large / 2);
-  assert_int_equal(put(&q, n, LIMIT / 2), 0); /* it grows again */
-  take(&q, n, LIMIT / 2);
+  assert_int_equal(put(&q, n, MOST / 2), 0); /* it grows again */
+  take(&q, n, MOST / 2);
   os_segment_close(&q.s);
 }
 
@@ -184,10 +171,9 @@ static void put_for_ever(Queue *q) {
  * whole; the ring can be used on. */
 static void test_a_killed_putter_leaves_whole_messages(void **state) {
   (void)state;
-  unsigned seed = (unsigned)os_now();
-  print_message("seed %u\n", seed);
+  unsigned seed = (unsigned)random_seed();
   for (int round = 0; round < KILLS; round++) {
-    Queue q = make(LIMIT);
+    Queue q = make(MOST);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) put_for_ever(&q);

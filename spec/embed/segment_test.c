@@ -17,21 +17,9 @@
 #include <cmocka.h>
 
 #include "descriptors.h"
+
 #define PAGE ((size_t)4096)
 #define TOO_MUCH ((size_t)1 << 50)
-
-static int descriptors;
-
-static int setup(void **state) {
-  (void)state;
-  descriptors = count_descriptors();
-  return 0;
-}
-
-static int teardown(void **state) {
-  (void)state;
-  return count_descriptors() == descriptors ? 0 : -1;
-}
 
 static os_segment made(size_t size) {
   os_segment s;
@@ -128,7 +116,8 @@ static void more_than_there_is_is_refused(void **state) {
 }
 
 int main(void) {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f)                                                                \
+  cmocka_unit_test_setup_teardown(f, note_descriptors, check_descriptors)
   const struct CMUnitTest tests[] = {
       TEST(a_new_one_is_zeroed_and_allocated_in_full),
       TEST(it_cannot_shrink),
