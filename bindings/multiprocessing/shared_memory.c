@@ -255,7 +255,7 @@ static TL_GIL int buffer_read(lua_State *L) {
   size_t offset = check_offset(L, shm, 2, 0);
   lua_Integer n = bind_count(L, 3, (lua_Integer)(shm->size - offset), 0);
   check_room(L, shm, 3, offset, (size_t)n);
-  lua_pushlstring(L, (const char *)shm->memory + offset, (size_t)n);
+  typed_pushbytes(L, shm->memory + offset, (size_t)n);
   return 1;
 }
 
@@ -322,7 +322,7 @@ static TL_GIL int buffer_unpack(lua_State *L) {
     size_t left = shm->size - offset, n = some < left ? some : left;
     push_string_function(L, "unpack");
     lua_pushvalue(L, 3);
-    lua_pushlstring(L, (const char *)shm->memory + offset, n);
+    typed_pushbytes(L, shm->memory + offset, n);
     if (lua_pcall(L, 2, LUA_MULTRET, 0) == LUA_OK) break;
     if (n == left || !wants_more(L)) return lua_error(L);
     lua_settop(L, 3);
