@@ -98,14 +98,8 @@ static int open_named(void *arg) {
 }
 
 static TL_GIL int make_tracked(lua_State *L, Making *m) {
-  int err = 0;
-  if (m->tracker) err = tracker_ensure(L, m->tracker, false);
-  if (!err) err = do_away(L, make, m);
-  if (err == -EPIPE) { /* it has been killed */
-    err = tracker_ensure(L, m->tracker, true);
-    if (!err) err = do_away(L, make, m);
-  }
-  return err;
+  int err = m->tracker ? tracker_ensure(L, m->tracker) : 0;
+  return err ? err : do_away(L, make, m);
 }
 
 /* Pushes an object that is closed, and has its buffer. */

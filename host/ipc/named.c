@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,20 +40,12 @@ int os_named_random(char name[OS_NAMED_RANDOM]) {
   return 0;
 }
 
-static int map(os_segment *s, size_t size) {
-  void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
-  if (p == MAP_FAILED) return -errno;
-  s->memory = p;
-  s->size = size;
-  return 0;
-}
-
 int os_named_make(os_segment *s, size_t size) {
   if (size == 0) return -EINVAL;
   *s = (os_segment){.fd = open(FOLDER, O_TMPFILE | O_RDWR | O_CLOEXEC, MODE)};
   if (s->fd < 0) return -errno;
   int err = os_segment_allocate(s->fd, size);
-  if (!err) err = map(s, size);
+  if (!err) err = os_segment_map(s, size);
   if (err) os_segment_close(s);
   return err;
 }
@@ -84,7 +75,7 @@ int os_named_open(os_segment *s, const char *name) {
   *s = (os_segment){.fd = open(path_of(name).text, flags)};
   if (s->fd < 0) return -errno;
   int err = whole_size(s->fd, &size);
-  if (!err) err = map(s, size);
+  if (!err) err = os_segment_map(s, size);
   if (err) os_segment_close(s);
   return err;
 }

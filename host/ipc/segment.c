@@ -43,7 +43,7 @@ int os_segment_allocate(int fd, size_t size) {
   return err;
 }
 
-static int map(os_segment *s, size_t size) {
+int os_segment_map(os_segment *s, size_t size) {
   void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
   if (p == MAP_FAILED) return -errno;
   s->memory = p;
@@ -56,7 +56,7 @@ int os_segment_create(os_segment *s, const char *name, size_t size) {
   if (s->fd < 0) return -errno;
   int err = size > 0 ? os_segment_allocate(s->fd, size) : -EINVAL;
   if (!err && fcntl(s->fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0) err = -errno;
-  if (!err) err = map(s, size);
+  if (!err) err = os_segment_map(s, size);
   if (err) os_segment_close(s);
   return err;
 }
@@ -74,7 +74,7 @@ int os_segment_open(os_segment *s, int fd, size_t least) {
   off_t size = size_of(fd);
   int err = size < 0 ? (int)size : 0;
   if (!err && (size == 0 || (size_t)size < least)) err = -EINVAL;
-  if (!err) err = map(s, (size_t)size);
+  if (!err) err = os_segment_map(s, (size_t)size);
   if (err) os_segment_close(s);
   return err;
 }

@@ -29,8 +29,10 @@ int os_segment_open(os_segment *s, int fd, size_t least);
 /* Unmaps and closes; a closed one stays so. */
 void os_segment_close(os_segment *s);
 
-/* Of a file in memory that is mapped otherwise: makes it at least 'size' bytes
- * long and allocates them, so that an access cannot fail for lack of memory. */
+/* The steps, for a file in memory that was made otherwise: makes it at least
+ * 'size' bytes long and allocates them, so that an access cannot fail for lack
+ * of memory; maps so many bytes of s->fd. */
 int os_segment_allocate(int fd, size_t size);
+int os_segment_map(os_segment *s, size_t size);
 
 #endif
