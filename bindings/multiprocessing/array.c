@@ -1,5 +1,5 @@
 /* array.c - RawArray and RawValue, Array and Value of multiprocessing: elements
- * of shared memory. Documented in types/multiprocessing.lua.
+ * of shared memory. Documented in types/multiprocessing.sharedctypes.lua.
  *
  * A method checks its arguments, which may raise, and then has its work done by
  * array_access, which takes the lock if there is one: so nothing is raised with
