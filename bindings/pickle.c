@@ -2,8 +2,6 @@
  * host/pickle_*.c do it. Documented in types/pickle.lua. */
 #include "pickle.h"
 
-#include <string.h>
-
 #include "bind.h"
 #include "modules.h"
 
@@ -13,29 +11,16 @@ static TL_GIL int pickle_dumps(lua_State *L) {
   return 1;
 }
 
-/* The options table at 'arg', as flags. */
-static TL_GIL unsigned check_options(lua_State *L, int arg) {
-  bool functions = false;
-  if (lua_isnoneornil(L, arg)) return 0;
-  luaL_checktype(L, arg, LUA_TTABLE);
-  lua_pushnil(L);
-  while (lua_next(L, arg)) {
-    if (lua_type(L, -2) != LUA_TSTRING ||
-        strcmp(lua_tostring(L, -2), "functions") != 0)
-      luaL_argerror(L, arg,
-                    lua_pushfstring(L, "unknown option '%s'",
-                                    luaL_tolstring(L, -2, NULL)));
-    if (!lua_isboolean(L, -1))
-      luaL_argerror(L, arg, "functions must be a boolean");
-    functions = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-  }
-  return functions ? TL_PICKLE_FAMILY : 0;
-}
-
+/* (s [, {functions}]) */
 static TL_GIL int pickle_loads(lua_State *L) {
+  static const char *const options[] = {"functions", NULL};
   luaL_checktype(L, 1, LUA_TSTRING);
-  unsigned flags = check_options(L, 2);
+  if (!lua_isnoneornil(L, 2)) luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  bind_options(L, 2, options);
+  if (!lua_isnil(L, 2) && !lua_isboolean(L, 2))
+    luaL_argerror(L, 2, "functions must be a boolean");
+  unsigned flags = lua_toboolean(L, 2) ? TL_PICKLE_FAMILY : 0;
   lua_settop(L, 1);
   size_t n;
   const char *s = lua_tolstring(L, 1, &n);
@@ -43,25 +28,21 @@ static TL_GIL int pickle_loads(lua_State *L) {
   return 1;
 }
 
-/* (name, metatable, {reduce, restore}) */
+/* (name, metatable [, {reduce, restore}]) */
 static TL_GIL int pickle_register(lua_State *L) {
+  static const char *const options[] = {"reduce", "restore", NULL};
   luaL_checktype(L, 1, LUA_TSTRING);
   luaL_checktype(L, 2, LUA_TTABLE);
   if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
   lua_settop(L, 3);
-  for (int i = 0; i < 2; i++) {
-    static const char *const names[] = {"reduce", "restore"};
-    if (lua_isnil(L, 3)) {
-      lua_pushnil(L);
-    } else if (lua_getfield(L, 3, names[i]) != LUA_TNIL &&
-               !bind_iscallable(L, -1)) {
+  bind_options(L, 3, options);
+  lua_settop(L, 4);
+  for (int i = 0; i < 2; i++)
+    if (!lua_isnil(L, 3 + i) && !bind_iscallable(L, 3 + i))
       luaL_argerror(L, 3,
-                    lua_pushfstring(L, "%s must be a function", names[i]));
-    }
-  }
-  if (lua_isnil(L, 4) != lua_isnil(L, 5))
+                    lua_pushfstring(L, "%s must be a function", options[i]));
+  if (lua_isnil(L, 3) != lua_isnil(L, 4))
     luaL_argerror(L, 3, "reduce and restore go together");
-  lua_remove(L, 3);
   tl_pickle_register(L);
   return 0;
 }

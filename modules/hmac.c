@@ -36,11 +36,10 @@ static TL_GIL int hmac_digest(lua_State *L) {
   const EVP_MD *hash = check_hash(L, 3);
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned n = 0;
-  bool leaves = module_leaves(L, key_size > LONG_WORK || size > LONG_WORK);
-  module_begin(L, leaves);
+  bool left = module_begin(L, key_size > LONG_WORK || size > LONG_WORK);
   bool done = HMAC(hash, key, (int)key_size, (const unsigned char *)message,
                    size, digest, &n) != NULL;
-  module_end(L, leaves);
+  module_end(L, left);
   if (!done) return luaL_error(L, "OpenSSL cannot make the digest");
   lua_pushlstring(L, (const char *)digest, n);
   return 1;
@@ -72,10 +71,9 @@ static TL_GIL int hmac_random(lua_State *L) {
   luaL_argcheck(L, n <= INT_MAX, 1, "too many");
   luaL_Buffer b;
   char *bytes = luaL_buffinitsize(L, &b, (size_t)n);
-  bool leaves = module_leaves(L, n > LONG_WORK);
-  module_begin(L, leaves);
+  bool left = module_begin(L, n > LONG_WORK);
   int err = fill(bytes, (size_t)n);
-  module_end(L, leaves);
+  module_end(L, left);
   if (err) return luaL_error(L, "no random bytes: %s", strerror(-err));
   luaL_pushresultsize(&b, (size_t)n);
   return 1;

@@ -8,25 +8,23 @@
 #include "luagil.h"
 #include "tidelock/tidelock.h"
 
-/* Whether the GIL is given up for work that is long enough to be worth it: not
- * in a finalizer, for as long as that lasts no other thread could collect, or
- * wait. */
-static inline TL_GIL bool module_leaves(lua_State *L, bool is_long) {
-  return is_long && lua_gc(L, LUA_GCISRUNNING) != -1;
-}
-
 /* Around work that touches no Lua, on memory that the caller's stack pins: the
- * GIL is given up meanwhile if module_leaves says so. To the analysis it always
- * is. Nothing between the two may call Lua, return or raise. */
-static inline void module_begin(lua_State *L, bool leaves) TL_GIL_LOSE;
-static inline void module_end(lua_State *L, bool leaves) TL_GIL_GAIN;
+ * GIL is given up meanwhile if the work is long enough to be worth it, but not
+ * in a finalizer: for as long as that lasts no other thread could collect, or
+ * wait. To the analysis it always is. module_begin returns whether it was,
+ * which module_end wants. Nothing between the two may call Lua, return or
+ * raise. */
+static inline bool module_begin(lua_State *L, bool is_long) TL_GIL_LOSE;
+static inline void module_end(lua_State *L, bool left) TL_GIL_GAIN;
 
-static inline TL_UNCHECKED void module_begin(lua_State *L, bool leaves) {
+static inline TL_UNCHECKED bool module_begin(lua_State *L, bool is_long) {
+  bool leaves = is_long && lua_gc(L, LUA_GCISRUNNING) != -1;
   if (leaves) tl_unlock(L);
+  return leaves;
 }
 
-static inline TL_UNCHECKED void module_end(lua_State *L, bool leaves) {
-  if (leaves) tl_lock(L);
+static inline TL_UNCHECKED void module_end(lua_State *L, bool left) {
+  if (left) tl_lock(L);
 }
 
 #if defined(__clang__)

@@ -43,6 +43,7 @@ end
 function TestFinalizerGil:testALongCalculation()
   local x = bigint.new(3) ^ 200000
   check(function() assert(x * x > x) end)
+  check(function() assert(#tostring(x) == x:digits()) end)
 end
 
 function TestFinalizerGil:testWaitsAreRefused()

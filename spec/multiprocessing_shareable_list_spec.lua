@@ -122,6 +122,10 @@ function TestList:testWrongArgumentsAreErrors()
   lu.assertErrorMsgContains("bad argument #1 to 'ShareableList'", ShareableList)
   lu.assertErrorMsgContains("bad argument #1 to 'ShareableList' (table", ShareableList, 5)
   lu.assertErrorMsgContains("bad argument #2 to 'ShareableList'", ShareableList, { 1 }, 5)
+  for _, n in ipairs({ -1, 1.5, 1e300, "2", true }) do
+    lu.assertErrorMsgContains("bad argument #1 to 'ShareableList' (field 'n' is no number",
+      ShareableList, { 1, n = n })
+  end
   lu.assertErrorMsgContains("shareable_list_spec.lua:", function()
     local _ = ShareableList(5)
   end)

@@ -494,6 +494,29 @@ function TestProcesses:testElementsAreReadWhole()
   lu.assertEquals({ process.exitcode, wrong }, { 0, 0 })
 end
 
+-- A string whose bytes change while Lua makes it would be equal to nothing.
+function TestProcesses:testShortStringsAreWholeAndEqualOthers()
+  local text, done = mp.RawArray("char", 8), mp.RawValue("bool")
+  local x, y = ("x"):rep(8), ("y"):rep(8)
+  text.raw = x
+  local process = mp.Process(function()
+    for _ = 1, 1000000 do
+      text.raw = y
+      text.raw = x
+    end
+    done.value = true
+  end):start()
+  local wrong = 0
+  while not done.value and process:is_alive() do
+    for _ = 1, 1000 do
+      local raw, bytes = text.raw, text:tobytes()
+      if raw ~= x and raw ~= y or bytes ~= x and bytes ~= y then wrong = wrong + 1 end
+    end
+  end
+  lu.assertTrue(process:join(LIMIT))
+  lu.assertEquals({ process.exitcode, wrong }, { 0, 0 })
+end
+
 function TestProcesses:testWhatAKilledProcessWroteStays()
   local a = mp.RawArray("int64", 1000)
   local process = mp.Process(function()

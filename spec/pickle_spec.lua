@@ -317,6 +317,8 @@ function TestPickle:testArgumentErrors()
       { reduce = 1 } },
     { "bad argument #3 to 'register' (reduce and restore go together)", pickle.register, "x", {},
       { reduce = print } },
+    { "bad argument #3 to 'register' (unknown option 'restor')", pickle.register, "x", {},
+      { restor = print } },
     { "bad argument #2 to 'register' (already registered as 'pickle_spec.Point')",
       pickle.register, "x", Point },
   }

@@ -1,5 +1,5 @@
 /* array.c - RawArray and RawValue, Array and Value of multiprocessing: elements
- * of shared memory. Documented in types/multiprocessing.lua.
+ * of shared memory. Documented in types/multiprocessing.sharedctypes.lua.
  *
  * A method checks its arguments, which may raise, and then has its work done by
  * array_access, which takes the lock if there is one: so nothing is raised with
@@ -139,7 +139,7 @@ static TL_GIL int push_text(lua_State *L) {
 
 static TL_GIL int push_raw(lua_State *L) {
   Array *a = check_self(L);
-  lua_pushlstring(L, (const char *)array_memory(L, a), (size_t)a->count);
+  typed_pushbytes(L, array_memory(L, a), (size_t)a->count);
   return 1;
 }
 
@@ -254,12 +254,10 @@ static TL_GIL int array_read(lua_State *L) {
   return array_access(L, read_elements);
 }
 
-/* Copied once: by way of a buffer it would cost three times as much. */
 static TL_GIL int push_bytes(lua_State *L) {
   Array *a = check_self(L);
   lua_Integer n, first = check_range(L, a, 2, &n);
-  const unsigned char *p = element(L, a, first);
-  lua_pushlstring(L, (const char *)p, (size_t)n * a->kind->size);
+  typed_pushbytes(L, element(L, a, first), (size_t)n * a->kind->size);
   return 1;
 }
 

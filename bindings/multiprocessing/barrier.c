@@ -1,5 +1,5 @@
 /* barrier.c - multiprocessing.Barrier.
- * Documented in types/multiprocessing.lua. */
+ * Documented in types/multiprocessing.synchronize.lua. */
 #include "ipc/barrier.h"
 
 #include "modules.h"

@@ -1,5 +1,5 @@
 /* condition.c - multiprocessing.Condition.
- * Documented in types/multiprocessing.lua.
+ * Documented in types/multiprocessing.synchronize.lua.
  *
  * As bindings/condition.c: a waiter gives the lock up wholly and takes it again
  * as often as it held it before anything is reported or raised; notified and

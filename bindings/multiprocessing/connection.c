@@ -1,6 +1,6 @@
 /* connection.c - "tidelock._connection": multiprocessing's Connection and
- * Pipe. Documented in types/multiprocessing.lua. How messages travel is told
- * in connection.h; one thread at a time receives, the others queue. */
+ * Pipe. Documented in types/multiprocessing.connection.lua. How messages travel
+ * is told in connection.h; one thread at a time receives, the others queue. */
 #include "connection.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* event.c - multiprocessing.Event.
- * Documented in types/multiprocessing.lua. */
+ * Documented in types/multiprocessing.synchronize.lua. */
 #include "ipc/event.h"
 
 #include "modules.h"

@@ -1,5 +1,5 @@
 /* lock.c - multiprocessing.Lock and multiprocessing.RLock.
- * Documented in types/multiprocessing.lua. */
+ * Documented in types/multiprocessing.synchronize.lua. */
 #include "modules.h"
 #include "synchronize.h"
 

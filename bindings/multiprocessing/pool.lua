@@ -1,5 +1,5 @@
 --- Pool and ThreadPool: the calls of a pool, over an engine that has workers;
---- documented in types/multiprocessing.lua.
+--- documented in types/multiprocessing.pool.lua.
 local check = require("tidelock.multiprocessing.pool.arguments")
 local core = require("tidelock._multiprocessing")
 local core_pool = require("tidelock._pool")

@@ -1,5 +1,5 @@
 /* queues.c - "tidelock._queues": Queue, JoinableQueue and SimpleQueue between
- * processes. Documented in types/multiprocessing.lua.
+ * processes. Documented in types/multiprocessing.queues.lua.
  *
  * put pickles the item and has put it into shared memory when it returns: there
  * is no thread that feeds a pipe, so nothing has to be flushed, and nothing

@@ -1,5 +1,5 @@
 /* semaphore.c - multiprocessing.Semaphore and BoundedSemaphore.
- * Documented in types/multiprocessing.lua. */
+ * Documented in types/multiprocessing.synchronize.lua. */
 #include "ipc/semaphore.h"
 
 #include <errno.h>

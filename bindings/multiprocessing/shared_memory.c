@@ -98,14 +98,8 @@ static int open_named(void *arg) {
 }
 
 static TL_GIL int make_tracked(lua_State *L, Making *m) {
-  int err = 0;
-  if (m->tracker) err = tracker_ensure(L, m->tracker, false);
-  if (!err) err = do_away(L, make, m);
-  if (err == -EPIPE) { /* it has been killed */
-    err = tracker_ensure(L, m->tracker, true);
-    if (!err) err = do_away(L, make, m);
-  }
-  return err;
+  int err = m->tracker ? tracker_ensure(L, m->tracker) : 0;
+  return err ? err : do_away(L, make, m);
 }
 
 /* Pushes an object that is closed, and has its buffer. */
@@ -255,7 +249,7 @@ static TL_GIL int buffer_read(lua_State *L) {
   size_t offset = check_offset(L, shm, 2, 0);
   lua_Integer n = bind_count(L, 3, (lua_Integer)(shm->size - offset), 0);
   check_room(L, shm, 3, offset, (size_t)n);
-  lua_pushlstring(L, (const char *)shm->memory + offset, (size_t)n);
+  typed_pushbytes(L, shm->memory + offset, (size_t)n);
   return 1;
 }
 
@@ -322,7 +316,7 @@ static TL_GIL int buffer_unpack(lua_State *L) {
     size_t left = shm->size - offset, n = some < left ? some : left;
     push_string_function(L, "unpack");
     lua_pushvalue(L, 3);
-    lua_pushlstring(L, (const char *)shm->memory + offset, n);
+    typed_pushbytes(L, shm->memory + offset, n);
     if (lua_pcall(L, 2, LUA_MULTRET, 0) == LUA_OK) break;
     if (n == left || !wants_more(L)) return lua_error(L);
     lua_settop(L, 3);

@@ -104,15 +104,20 @@ local unmade = {
 }
 
 local function create(list, name)
-  local n = list.n or #list
-  local offset, offsets = header_size(n), {}
+  local n = list.n
+  if n == nil then n = #list end
+  if math.type(n) ~= "integer" or n < 0 then
+    error("bad argument #1 to 'ShareableList' (field 'n' is no number of slots)", 2)
+  end
+  local offset, offsets, values = header_size(n), {}, {}
   for i = 1, n do
-    if not kind_of(list[i]) then
+    local value = list[i] -- once: other threads may change the table
+    if not kind_of(value) then
       error(("bad argument #1 to 'ShareableList' (element %d: a %s cannot be in it)")
-        :format(i, type(list[i])), 2)
+        :format(i, type(value)), 2)
     end
-    offsets[i] = offset
-    offset = offset + slot_size(list[i])
+    offsets[i], values[i] = offset, value
+    offset = offset + slot_size(value)
   end
   offsets[n + 1] = offset
   local making <close> = setmetatable({ shm = false }, unmade)
@@ -122,7 +127,7 @@ local function create(list, name)
   words[2] = n
   words:write(OFFSETS + 1, offsets)
   local object = attach(shm)
-  for i = 1, n do store(object, i, list[i], kind_of(list[i])) end
+  for i = 1, n do store(object, i, values[i], kind_of(values[i])) end
   words[1] = MAGIC -- what has been opened before this is no list
   return object
 end

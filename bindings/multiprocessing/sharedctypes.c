@@ -1,5 +1,5 @@
 /* sharedctypes.c - "tidelock._sharedctypes": makes Value, Array, RawValue and
- * RawArray. Documented in types/multiprocessing.lua. */
+ * RawArray. Documented in types/multiprocessing.sharedctypes.lua. */
 #include <errno.h>
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
 --- Values and arrays in shared memory: the part that is written in Lua, over
---- "tidelock._sharedctypes"; all is documented in types/multiprocessing.lua.
+--- "tidelock._sharedctypes"; all is documented in types/multiprocessing.sharedctypes.lua.
 local core = require("tidelock._sharedctypes")
 
 --- The lock of an object that is made without one.

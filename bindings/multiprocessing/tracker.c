@@ -35,9 +35,9 @@ static int replace(const ipc_tracker *t, const ipc_tracker *by) {
   return dup3(by->fd, t->fd, O_CLOEXEC) < 0 ? -errno : 0;
 }
 
-/* Another thread may have started one meanwhile. */
-int tracker_ensure(lua_State *L, ipc_tracker *t, bool dead) {
-  if (t->fd >= 0 && !dead) return 0;
+/* Another thread may have started one meanwhile, and named blocks to it. */
+int tracker_ensure(lua_State *L, ipc_tracker *t) {
+  if (ipc_tracker_lives(t)) return 0;
   ipc_tracker started;
   int err = start(L, &started);
   if (err) return err;
@@ -45,7 +45,7 @@ int tracker_ensure(lua_State *L, ipc_tracker *t, bool dead) {
     t->fd = started.fd;
     return 0;
   }
-  if (dead) err = replace(t, &started);
+  if (!ipc_tracker_lives(t)) err = replace(t, &started);
   ipc_tracker_close(&started);
   return err;
 }
@@ -66,7 +66,7 @@ static const tl_fork_hooks fork_hooks = {before_fork, after_fork};
 int tracker_push(lua_State *L) {
   lua_settop(L, 0);
   ipc_tracker *t = tracker_of(L);
-  if (tracker_ensure(L, t, false) != 0) return lua_pushnil(L), 1;
+  if (tracker_ensure(L, t) != 0) return lua_pushnil(L), 1;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &tracker_key);
   return 1;
 }

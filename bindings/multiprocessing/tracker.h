@@ -14,9 +14,8 @@
 void tracker_open(lua_State *L) TL_GIL;
 ipc_tracker *tracker_of(lua_State *L) TL_GIL;
 
-/* Starts it, unless that has been done, or anew if it is dead. 0 or a negative
- * errno. */
-int tracker_ensure(lua_State *L, ipc_tracker *t, bool dead) TL_GIL;
+/* Starts it unless it is there. 0 or a negative errno. */
+int tracker_ensure(lua_State *L, ipc_tracker *t) TL_GIL;
 
 /* tracker(): this interpreter's, as an object that travels; nil if it cannot be
  * started. Where it arrives its method adopt() makes it the interpreter's. */

@@ -245,3 +245,17 @@ void typed_copy(unsigned char *to, const unsigned char *from, size_t n) {
     typed_copy_in(to + i, some, m);
   }
 }
+
+/* Of a short string Lua reads the bytes more than once: if they changed between
+ * the hash and the copy, it would be equal to no other string of its bytes. A
+ * long one is copied once; by way of a buffer it would cost three times as
+ * much. */
+void typed_pushbytes(lua_State *L, const unsigned char *shared, size_t n) {
+  char some[256]; /* more than what is short to Lua */
+  const char *s = (const char *)shared;
+  if (n <= sizeof some) {
+    typed_copy_out(some, shared, n);
+    s = some;
+  }
+  lua_pushlstring(L, s, n);
+}

@@ -62,6 +62,10 @@ void typed_copy_out(void *to, const unsigned char *shared, size_t n);
 /* The same between two places in shared memory that have no byte in common. */
 void typed_copy(unsigned char *to, const unsigned char *from, size_t n);
 
+/* Pushes n bytes of shared memory as a string. */
+void typed_pushbytes(lua_State *L, const unsigned char *shared, size_t n)
+    TL_GIL;
+
 /* What is loaded and stored at once; its type is known to nobody else. */
 typedef uint64_t __attribute__((may_alias)) typed_u64;
 typedef uint32_t __attribute__((may_alias)) typed_u32;

@@ -182,97 +182,79 @@ function threading.dump(file) end
 
 -- Lock
 
+--- What can be held: locks, conditions, which have one, and semaphores, of which a
+--- permit is held; those between processes and those of a manager, too.
+---@class threading.Lockable
+local Lockable = {}
+
+--- Takes the lock, waiting until it is free; one that is recursive at once if the
+--- caller holds it already. Raises, with nothing changed, for a timeout together
+--- with `blocking == false`, a negative one other than -1, and NaN.
+---@async
+---@param blocking? boolean false: do not wait; usually true
+---@param timeout? number seconds; -1, nil and math.huge wait for ever
+---@return boolean taken false if it was held until the time passed
+function Lockable:acquire(blocking, timeout) end
+
+--- Gives it up once. Raises if it is not locked, or, one that is recursive, if the
+--- caller does not hold it. Keeps the GIL.
+function Lockable:release() end
+
+--- Takes it and returns it to be closed, which releases it once:
+--- `local held <close> = lock:guard()`.
+---@async
+---@generic T
+---@param self T
+---@return T
+---@nodiscard
+function Lockable.guard(self) end
+
+--- Calls `fn(...)` with it held and returns the results. It is released whether
+--- that returns or raises; what it raises goes on.
+---@async
+---@generic R
+---@param fn fun(...): R
+---@param ... any
+---@return R ...
+function Lockable:with(fn, ...) end
+
 --- A lock without an owner: any thread may release it. A thread that acquires
 --- it twice waits for another one to release it. Waiters are served in order;
 --- a running thread may overtake them for about 1 ms. In a forked child one that
 --- another thread held at the fork, be it a Lock, an RLock or that of a Condition,
 --- raises `OwnerDied` once to the next who acquires it, who then has it; guard and
 --- with have released it again.
----@class threading.Lock
+---@class threading.Lock: threading.Lockable
 local Lock = {}
 
 --- A new lock, unlocked.
 ---@return threading.Lock
 function threading.Lock() end
 
---- Takes the lock, waiting until it is free. Raises, with nothing changed, for
---- a timeout together with `blocking == false`, a negative one other than -1,
---- and NaN.
----@async
----@param blocking? boolean false: do not wait; usually true
----@param timeout? number seconds; -1, nil and math.huge wait for ever
----@return boolean taken false if the lock was held until the time passed
-function Lock:acquire(blocking, timeout) end
-
---- Frees the lock. Raises if it is not locked. Keeps the GIL.
-function Lock:release() end
-
 --- Whether some thread holds it now. Keeps the GIL.
 ---@return boolean
 ---@nodiscard
 function Lock:locked() end
 
---- Takes the lock and returns it to be closed, which releases it:
---- `local held <close> = lock:guard()`.
----@async
----@return threading.Lock
----@nodiscard
-function Lock:guard() end
-
---- Calls `fn(...)` with the lock held and returns its results. The lock is
---- released whether it returns or raises; what it raises goes on.
----@async
----@generic R
----@param fn fun(...): R
----@param ... any
----@return R ...
-function Lock:with(fn, ...) end
-
 --- A lock that its owner, the thread that holds it, may take again. It is free
 --- after as many releases. A lock whose owner ended stays locked.
----@class threading.RLock
+---@class threading.RLock: threading.Lockable
 local RLock = {}
 
 --- A new recursive lock, unlocked.
 ---@return threading.RLock
 function threading.RLock() end
 
---- Takes the lock, waiting until it is free or at once if the caller holds it
---- already. Raises as Lock:acquire does.
----@async
----@param blocking? boolean false: do not wait; usually true
----@param timeout? number seconds; -1, nil and math.huge wait for ever
----@return boolean taken false if another held the lock until the time passed
-function RLock:acquire(blocking, timeout) end
-
---- Takes back one acquire. Raises if the caller does not hold the lock. Keeps
---- the GIL.
-function RLock:release() end
-
 --- Whether some thread holds it now. Keeps the GIL.
 ---@return boolean
 ---@nodiscard
 function RLock:locked() end
 
---- Takes the lock and returns it to be closed, which releases it once.
----@async
----@return threading.RLock
----@nodiscard
-function RLock:guard() end
-
---- Calls `fn(...)` with the lock held and returns its results; releases it
---- once, also on an error.
----@async
----@generic R
----@param fn fun(...): R
----@param ... any
----@return R ...
-function RLock:with(fn, ...) end
-
 -- Condition
 
---- Waiting, under a lock, for a change that other threads make under it.
----@class threading.Condition
+--- Waiting, under a lock, for a change that other threads make under it. It has
+--- the lock's methods.
+---@class threading.Condition: threading.Lockable
 local Condition = {}
 
 ---@class threading.ConditionOptions
@@ -282,30 +264,6 @@ local Condition = {}
 ---@param lock? threading.Lock|threading.RLock|threading.ConditionOptions a new RLock if absent
 ---@return threading.Condition
 function threading.Condition(lock) end
-
---- Takes the lock: see Lock:acquire.
----@async
----@param blocking? boolean false: do not wait; usually true
----@param timeout? number seconds; -1, nil and math.huge wait for ever
----@return boolean taken false if the lock was held until the time passed
-function Condition:acquire(blocking, timeout) end
-
---- Gives the lock up once: see Lock:release and RLock:release.
-function Condition:release() end
-
---- Takes the lock and returns the condition to be closed, which releases it.
----@async
----@return threading.Condition
----@nodiscard
-function Condition:guard() end
-
---- Calls `fn(...)` with the lock held: see Lock:with.
----@async
----@generic R
----@param fn fun(...): R
----@param ... any
----@return R ...
-function Condition:with(fn, ...) end
 
 --- Gives the lock up, however often it is held, until notified, and takes it
 --- again as often before it returns or raises. Raises if the lock is not held.
@@ -336,7 +294,7 @@ function Condition:notify_all() end
 
 --- A number of permits: acquire takes one, release gives some back. Waiters
 --- are served in order; a running thread may overtake them for about 1 ms.
----@class threading.Semaphore
+---@class threading.Semaphore: threading.Lockable
 local Semaphore = {}
 
 --- A semaphore without an upper bound.
@@ -361,21 +319,6 @@ function Semaphore:acquire(blocking, timeout) end
 --- bounded semaphore would exceed its first value. Keeps the GIL.
 ---@param n? integer usually 1
 function Semaphore:release(n) end
-
---- Takes a permit and returns the semaphore to be closed, which gives it back.
----@async
----@return threading.Semaphore
----@nodiscard
-function Semaphore:guard() end
-
---- Calls `fn(...)` with a permit held and returns its results; gives the
---- permit back also on an error.
----@async
----@generic R
----@param fn fun(...): R
----@param ... any
----@return R ...
-function Semaphore:with(fn, ...) end
 
 -- Event
 

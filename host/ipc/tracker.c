@@ -117,6 +117,11 @@ int ipc_tracker_remove(const ipc_tracker *t, const char *name, uint64_t id) {
   return tell(t, '-', name, id);
 }
 
+/* Without a reader the writing end has POLLERR. */
+bool ipc_tracker_lives(const ipc_tracker *t) {
+  return t->fd >= 0 && os_ready(t->fd, 0) <= 0;
+}
+
 void ipc_tracker_close(ipc_tracker *t) {
   os_close(t->fd);
   t->fd = -1;

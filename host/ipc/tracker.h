@@ -13,6 +13,7 @@
 #ifndef TL_TRACKER_H
 #define TL_TRACKER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* fd -1: none; closed on exec. */
@@ -29,6 +30,9 @@ int ipc_tracker_start(ipc_tracker *t);
  * most: -ETIMEDOUT. */
 int ipc_tracker_add(const ipc_tracker *t, const char *name, uint64_t id);
 int ipc_tracker_remove(const ipc_tracker *t, const char *name, uint64_t id);
+
+/* Whether it is there. */
+bool ipc_tracker_lives(const ipc_tracker *t);
 
 /* This process needs it no more. */
 void ipc_tracker_close(ipc_tracker *t);

@@ -44,35 +44,16 @@ static TL_GIL bool two(lua_State *L, value *a, value *b) {
 
 /* --- Arithmetic ----------------------------------------------------------- */
 
-static void run_add(mpz_ptr r, job *j) {
-  mpz_add(r, j->a, j->b);
-}
-
-static void run_sub(mpz_ptr r, job *j) {
-  mpz_sub(r, j->a, j->b);
-}
-
-static void run_mul(mpz_ptr r, job *j) {
-  mpz_mul(r, j->a, j->b);
-}
-
-static void run_div(mpz_ptr r, job *j) {
-  mpz_fdiv_q(r, j->a, j->b);
-}
-
-static void run_mod(mpz_ptr r, job *j) {
-  mpz_fdiv_r(r, j->a, j->b);
-}
-
-static void run_neg(mpz_ptr r, job *j) {
-  mpz_neg(r, j->a);
+static void negation(mpz_ptr r, mpz_srcptr a, mpz_srcptr same) {
+  (void)same;
+  mpz_neg(r, a);
 }
 
 /* Of two operands, in time proportional to their size. */
-static TL_GIL int linear(lua_State *L, void (*run)(mpz_ptr, job *),
+static TL_GIL int linear(lua_State *L, bigint_operation *operation,
                          mpz_srcptr a, mpz_srcptr b) {
   size_t limbs = bigint_larger(a, b) + 1;
-  bigint_compute(L, &(job){.run = run,
+  bigint_compute(L, &(job){.operation = operation,
                            .a = a,
                            .b = b,
                            .limbs = limbs,
@@ -81,21 +62,23 @@ static TL_GIL int linear(lua_State *L, void (*run)(mpz_ptr, job *),
   return 1;
 }
 
-static TL_GIL int meta_add(lua_State *L) {
+static TL_GIL int sum(lua_State *L, bigint_operation *operation, int op) {
   value a, b;
-  if (!two(L, &a, &b)) return float_arith(L, LUA_OPADD);
-  return linear(L, run_add, a.z, b.z);
+  if (!two(L, &a, &b)) return float_arith(L, op);
+  return linear(L, operation, a.z, b.z);
+}
+
+static TL_GIL int meta_add(lua_State *L) {
+  return sum(L, mpz_add, LUA_OPADD);
 }
 
 static TL_GIL int meta_sub(lua_State *L) {
-  value a, b;
-  if (!two(L, &a, &b)) return float_arith(L, LUA_OPSUB);
-  return linear(L, run_sub, a.z, b.z);
+  return sum(L, mpz_sub, LUA_OPSUB);
 }
 
 void bigint_multiply(lua_State *L, mpz_srcptr a, mpz_srcptr b) {
   size_t m = mpz_size(a), n = mpz_size(b);
-  bigint_compute(L, &(job){.run = run_mul,
+  bigint_compute(L, &(job){.operation = mpz_mul,
                            .a = a,
                            .b = b,
                            .limbs = m + n,
@@ -117,9 +100,9 @@ static bool is_long_division(mpz_srcptr a, mpz_srcptr b) {
 }
 
 /* The quotient or the remainder, of so many limbs at most. */
-static TL_GIL int divide(lua_State *L, void (*run)(mpz_ptr, job *),
+static TL_GIL int divide(lua_State *L, bigint_operation *operation,
                          mpz_srcptr a, mpz_srcptr b, size_t limbs) {
-  bigint_compute(L, &(job){.run = run,
+  bigint_compute(L, &(job){.operation = operation,
                            .a = a,
                            .b = b,
                            .limbs = limbs,
@@ -133,24 +116,23 @@ static TL_GIL int meta_idiv(lua_State *L) {
   if (!two(L, &a, &b)) return float_arith(L, LUA_OPIDIV);
   if (mpz_sgn(b.z) == 0) return luaL_error(L, "attempt to divide by zero");
   size_t m = mpz_size(a.z), n = mpz_size(b.z);
-  return divide(L, run_div, a.z, b.z, m < n ? 1 : m - n + 2);
+  return divide(L, mpz_fdiv_q, a.z, b.z, m < n ? 1 : m - n + 2);
 }
 
 static TL_GIL int meta_mod(lua_State *L) {
   value a, b;
   if (!two(L, &a, &b)) return float_arith(L, LUA_OPMOD);
   if (mpz_sgn(b.z) == 0) return luaL_error(L, "attempt to perform 'n%%0'");
-  return divide(L, run_mod, a.z, b.z, mpz_size(b.z));
+  return divide(L, mpz_fdiv_r, a.z, b.z, mpz_size(b.z));
 }
 
 static TL_GIL int meta_div(lua_State *L) {
   value a, b;
   if (!two(L, &a, &b)) return float_arith(L, LUA_OPDIV);
   bigint_reserve(L, (BIGINT_SCRATCH + 2) * bigint_larger(a.z, b.z));
-  bool leaves = module_leaves(L, is_long_division(a.z, b.z));
-  module_begin(L, leaves);
+  bool left = module_begin(L, is_long_division(a.z, b.z));
   double quotient = bigint_quotient(a.z, b.z);
-  module_end(L, leaves);
+  module_end(L, left);
   lua_pushnumber(L, quotient);
   return 1;
 }
@@ -163,7 +145,7 @@ static TL_GIL int meta_pow(lua_State *L) {
 }
 
 void bigint_negate(lua_State *L, mpz_srcptr a) {
-  linear(L, run_neg, a, a);
+  linear(L, negation, a, a);
 }
 
 static TL_GIL int meta_unm(lua_State *L) {
@@ -175,20 +157,9 @@ static TL_GIL int meta_unm(lua_State *L) {
 
 /* --- Bits: two's complement, without an end on the left ------------------- */
 
-static void run_and(mpz_ptr r, job *j) {
-  mpz_and(r, j->a, j->b);
-}
-
-static void run_ior(mpz_ptr r, job *j) {
-  mpz_ior(r, j->a, j->b);
-}
-
-static void run_xor(mpz_ptr r, job *j) {
-  mpz_xor(r, j->a, j->b);
-}
-
-static void run_com(mpz_ptr r, job *j) {
-  mpz_com(r, j->a);
+static void complement(mpz_ptr r, mpz_srcptr a, mpz_srcptr same) {
+  (void)same;
+  mpz_com(r, a);
 }
 
 static void run_left(mpz_ptr r, job *j) {
@@ -211,29 +182,29 @@ static TL_GIL void bits_of(lua_State *L, int idx, value *v) {
   bigint_value(L, idx, v);
 }
 
-static TL_GIL int bitwise(lua_State *L, void (*run)(mpz_ptr, job *)) {
+static TL_GIL int bitwise(lua_State *L, bigint_operation *operation) {
   value a, b;
   bits_of(L, 1, &a);
   bits_of(L, 2, &b);
-  return linear(L, run, a.z, b.z);
+  return linear(L, operation, a.z, b.z);
 }
 
 static TL_GIL int meta_band(lua_State *L) {
-  return bitwise(L, run_and);
+  return bitwise(L, mpz_and);
 }
 
 static TL_GIL int meta_bor(lua_State *L) {
-  return bitwise(L, run_ior);
+  return bitwise(L, mpz_ior);
 }
 
 static TL_GIL int meta_bxor(lua_State *L) {
-  return bitwise(L, run_xor);
+  return bitwise(L, mpz_xor);
 }
 
 static TL_GIL int meta_bnot(lua_State *L) {
   value a;
   bits_of(L, 1, &a);
-  return linear(L, run_com, a.z, a.z);
+  return linear(L, complement, a.z, a.z);
 }
 
 void bigint_shift_left(lua_State *L, mpz_srcptr a, size_t bits) {

@@ -36,8 +36,13 @@ typedef struct value {
   mp_limb_t limb; /* of a Lua integer */
 } value;
 
-/* Work for GMP. 'run' computes it and touches no Lua. */
+/* What GMP's functions of two numbers are. */
+typedef void bigint_operation(mpz_ptr result, mpz_srcptr a, mpz_srcptr b);
+
+/* Work for GMP: an operation on a and b or, without, 'run' computes it. Neither
+ * touches Lua. */
 typedef struct job {
+  bigint_operation *operation;
   void (*run)(mpz_ptr result, struct job *j);
   mpz_srcptr a, b, c;
   unsigned long n;

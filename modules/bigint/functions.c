@@ -209,24 +209,16 @@ static TL_GIL int bigint_powmod(lua_State *L) {
 
 /* --- Number theory -------------------------------------------------------- */
 
-static void run_gcd(mpz_ptr r, job *j) {
-  mpz_gcd(r, j->a, j->b);
-}
-
-static void run_lcm(mpz_ptr r, job *j) {
-  mpz_lcm(r, j->a, j->b);
-}
-
 static void run_sqrt(mpz_ptr r, job *j) {
   mpz_sqrt(r, j->a);
 }
 
-static TL_GIL int of_two(lua_State *L, void (*run)(mpz_ptr, job *)) {
+static TL_GIL int of_two(lua_State *L, bigint_operation *operation) {
   value a, b;
   bigint_check(L, 1, &a);
   bigint_check(L, 2, &b);
   size_t m = mpz_size(a.z), n = mpz_size(b.z);
-  bigint_compute(L, &(job){.run = run,
+  bigint_compute(L, &(job){.operation = operation,
                            .a = a.z,
                            .b = b.z,
                            .limbs = m + n,
@@ -236,11 +228,11 @@ static TL_GIL int of_two(lua_State *L, void (*run)(mpz_ptr, job *)) {
 }
 
 static TL_GIL int bigint_gcd(lua_State *L) {
-  return of_two(L, run_gcd);
+  return of_two(L, mpz_gcd);
 }
 
 static TL_GIL int bigint_lcm(lua_State *L) {
-  return of_two(L, run_lcm);
+  return of_two(L, mpz_lcm);
 }
 
 static TL_GIL int bigint_isqrt(lua_State *L) {
@@ -262,10 +254,9 @@ static TL_GIL int bigint_is_prime(lua_State *L) {
   value a;
   bigint_check(L, 1, &a);
   bigint_reserve(L, BIGINT_SCRATCH * mpz_size(a.z));
-  bool leaves = module_leaves(L, mpz_size(a.z) > 1);
-  module_begin(L, leaves);
+  bool left = module_begin(L, mpz_size(a.z) > 1);
   bool prime = mpz_sgn(a.z) > 0 && mpz_probab_prime_p(a.z, 32) > 0;
-  module_end(L, leaves);
+  module_end(L, left);
   lua_pushboolean(L, prime);
   return 1;
 }

@@ -100,12 +100,14 @@ void bigint_compute(lua_State *L, job *j) {
   number *n = push_zero(L, j->limbs);
   bigint_reserve(L, j->scratch);
   mpz_t result;
-  bool leaves = module_leaves(L, j->is_long);
-  module_begin(L, leaves);
+  bool left = module_begin(L, j->is_long);
   mpz_init(result);
-  j->run(result, j);
+  if (j->operation)
+    j->operation(result, j->a, j->b);
+  else
+    j->run(result, j);
   assign(n, j->limbs, result);
   mpz_clear(result);
-  module_end(L, leaves);
+  module_end(L, left);
   trim(L, n, j->limbs);
 }

@@ -124,8 +124,7 @@ int bigint_new(lua_State *L) {
   }
 }
 
-/* --- To strings ------------------------------------------------------------
- */
+/* --- To strings ----------------------------------------------------------- */
 
 int bigint_tostring(lua_State *L) {
   value v;
@@ -135,11 +134,10 @@ int bigint_tostring(lua_State *L) {
   bigint_reserve(L, BIGINT_SCRATCH * mpz_size(v.z));
   luaL_Buffer b; /* with a sign and a zero at the end */
   char *s = luaL_buffinitsize(L, &b, mpz_sizeinbase(v.z, (int)base) + 2);
-  bool is_long = mpz_size(v.z) > LONG_LIMBS;
-  module_begin(L, is_long);
+  bool left = module_begin(L, mpz_size(v.z) > LONG_LIMBS);
   mpz_get_str(s, (int)base, v.z);
   size_t size = strlen(s);
-  module_end(L, is_long);
+  module_end(L, left);
   luaL_pushresultsize(&b, size);
   return 1;
 }
@@ -170,10 +168,9 @@ int bigint_digits(lua_State *L) {
   value v;
   bigint_check(L, 1, &v);
   bigint_reserve(L, BIGINT_SCRATCH * mpz_size(v.z));
-  bool is_long = mpz_size(v.z) > LONG_LIMBS;
-  module_begin(L, is_long);
+  bool left = module_begin(L, mpz_size(v.z) > LONG_LIMBS);
   size_t n = mpz_sgn(v.z) == 0 ? 1 : count_digits(v.z);
-  module_end(L, is_long);
+  module_end(L, left);
   lua_pushinteger(L, (lua_Integer)n);
   return 1;
 }

@@ -22,6 +22,8 @@
 
 #include "descriptors.h"
 #include "ipc/tracker.h"
+#include "os.h"
+#include "proc.h"
 
 #define SIZE ((size_t)5000)
 #define LIMIT 60 /* seconds, for what should take a moment */
@@ -232,6 +234,22 @@ static void it_unlinks_nothing_else(void **state) {
   os_segment_close(&taken);
 }
 
+/* It has no reader any more once it is dead. */
+static void whether_it_lives_can_be_told(void **state) {
+  (void)state;
+  int fds[2];
+  ipc_tracker none = {-1}, t = started();
+  assert_false(ipc_tracker_lives(&none));
+  assert_true(ipc_tracker_lives(&t));
+  ipc_tracker_close(&t);
+  assert_int_equal(os_pipe(fds), 0);
+  os_close(fds[0]);
+  t.fd = fds[1];
+  assert_false(ipc_tracker_lives(&t));
+  assert_int_equal(ipc_tracker_add(&t, name, 1), -EPIPE);
+  ipc_tracker_close(&t);
+}
+
 static _Noreturn void be_family(int ready) {
   setpgid(0, 0);
   ipc_tracker t = {-1};
@@ -276,6 +294,7 @@ int main(void) {
       TEST(names_go_when_nobody_is_left),
       TEST(strange_names_are_names),
       TEST(it_unlinks_nothing_else),
+      TEST(whether_it_lives_can_be_told),
       TEST(names_of_a_killed_family_go),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
