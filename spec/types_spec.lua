@@ -129,6 +129,73 @@ local function compare_classes(module, stub, wrong)
   end
 end
 
+--- Objects of classes that are made in Lua, by what their stubs are named.
+local MADE = {
+  multiprocessing = {
+    ["multiprocessing.Process"] = function(mp) return mp.Process(print) end,
+    ["multiprocessing.Logger"] = function(mp) return mp.get_logger() end,
+    ["multiprocessing.Pool"] = function(mp, keep) return keep(mp.ThreadPool(1)) end,
+    ["multiprocessing.AsyncResult"] = function(mp, keep)
+      return keep(mp.ThreadPool(1)):apply_async(type, { 1 })
+    end,
+    ["multiprocessing.IMapIterator"] = function(mp, keep)
+      return keep(mp.ThreadPool(1)):imap(type, { 1 })
+    end,
+  },
+  ["multiprocessing.connection"] = {
+    ["multiprocessing.connection.Listener"] = function(connection, keep)
+      return keep(connection.Listener())
+    end,
+  },
+  subprocess = {
+    ["subprocess.Popen"] = function(subprocess, keep) return keep(subprocess.Popen("true")) end,
+    ["subprocess.CompletedProcess"] = function(subprocess) return subprocess.run("true") end,
+  },
+}
+
+--- Adds the public names in a table, if it is one of functions alone, or 'any'.
+local function add_names(list, found, any)
+  for name, value in pairs(list) do
+    if not any and type(value) ~= "function" then return end
+    if is_public(name) then found[name] = true end
+  end
+end
+
+--- The methods and attributes of such an object, by its metatable.
+local function offered_by(object)
+  local found, metatable = {}, getmetatable(object)
+  add_names(metatable, found, true)
+  local i, index = 0, metatable.__index
+  if type(index) == "table" then add_names(index, found, true) end
+  while type(index) == "function" do
+    i = i + 1
+    local name, value = debug.getupvalue(index, i)
+    if not name then break end
+    if type(value) == "table" and value ~= _G then add_names(value, found, value.subclass) end
+  end
+  return found
+end
+
+local function compare_made(module, stub, wrong)
+  local kept = {}
+  for class, make in pairs(MADE[module] or {}) do
+    local there = offered_by(make(require("tidelock." .. module), function(object)
+      kept[#kept + 1] = object
+      return object
+    end))
+    lu.assertNotNil(next(there), class)
+    for name in pairs(there) do
+      if not declares(stub, class, name) then
+        table.insert(wrong, ("%s:%s has no stub"):format(class, name))
+      end
+    end
+    for name in pairs(stub.members[class] or {}) do
+      if not there[name] then table.insert(wrong, ("%s:%s does not exist"):format(class, name)) end
+    end
+  end
+  for _, object in ipairs(kept) do local _ <close> = object end
+end
+
 for _, module in ipairs(modules) do
   TestTypes["testStubsOf_" .. module] = function()
     local text = read(FOLDER .. module .. ".lua")
@@ -136,6 +203,7 @@ for _, module in ipairs(modules) do
     local stub, wrong = parse(text), {}
     compare_functions(module, stub, wrong)
     compare_classes(module, stub, wrong)
+    compare_made(module, stub, wrong)
     table.sort(wrong)
     lu.assertEquals(table.concat(wrong, "\n"), "")
   end

@@ -183,7 +183,12 @@ function multiprocessing.get_context(method) end
 
 --- What the processes tell of themselves.
 ---@class multiprocessing.Logger
----@field level integer what is less is not told: DEBUG 10, INFO 20, WARNING 30
+---@field level integer what is less is not told
+---@field DEBUG integer 10
+---@field INFO integer 20
+---@field WARNING integer 30
+---@field ERROR integer 40
+---@field CRITICAL integer 50
 local Logger = {}
 
 --- Sets the level: an integer, or a name as "info". Keeps the GIL.
@@ -196,10 +201,32 @@ function Logger:setLevel(level) end
 function Logger:isEnabledFor(level) end
 
 --- Tells something, as `[LEVEL/process] message`; further arguments are those of
---- string.format. Also debug, info, warning, error and critical. Keeps the GIL.
+--- string.format. Keeps the GIL.
 ---@param level integer|string
 ---@param message string
+---@param ... any
 function Logger:log(level, message, ...) end
+
+--- Each is log with the level of its name.
+---@param message string
+---@param ... any
+function Logger:debug(message, ...) end
+
+---@param message string
+---@param ... any
+function Logger:info(message, ...) end
+
+---@param message string
+---@param ... any
+function Logger:warning(message, ...) end
+
+---@param message string
+---@param ... any
+function Logger:error(message, ...) end
+
+---@param message string
+---@param ... any
+function Logger:critical(message, ...) end
 
 --- This process's logger, which is silent until log_to_stderr. Keeps the GIL.
 ---@return multiprocessing.Logger
