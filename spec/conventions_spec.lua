@@ -10,6 +10,7 @@ local time = require("time")
 local blocked = require("support.blocked")
 local closing = require("support.closing")
 local program = require("support.program")
+local waits = require("support.waits")
 
 local LONG = 60 -- seconds
 
@@ -35,8 +36,7 @@ local function unlock(lock) lock:release() end
 local function fill(q) q:put("item") end
 local function empty(q) q:get() end
 
--- What waits: new makes the object, wait waits with a timeout and returns false
--- or nil in time, wake ends the wait; blocked names what dump() says.
+-- What waits: see support/waits.lua.
 local WAITS = {
   ["Lock:acquire"] = {
     blocked = "lock", new = function() return held(threading.Lock()) end,
@@ -210,130 +210,17 @@ local ENDLESS = {
   },
 }
 
---- Calls f(name, case, object) for each case of the tables.
-local function each(f, ...)
-  for _, cases in ipairs { ... } do
-    for name, case in pairs(cases) do
-      local object = case.new()
-      f(name, case, object)
-      if case.close then case.close(object) end
-    end
-  end
-end
-
---- Asserts that the object can still be waited for as if nobody had.
-local function assert_whole(name, case, object)
-  local waiter = spawn(case.wait, object)
-  blocked(case.blocked, waiter)
-  case.wake(object)
-  lu.assertTrue(waiter:result(LONG) and true, name)
-end
-
-local TestWaits = {}
-
-function TestWaits.testZeroDoesNotWait()
-  each(function(name, case, object)
-    local result = spawn(case.wait, object, 0):result(LONG)
-    lu.assertFalse(result or false, name)
-    assert_whole(name, case, object)
-  end, WAITS)
-end
-
-function TestWaits.testTheDeadlineEndsEachOfThem()
-  each(function(name, case, object)
-    local start = time.monotonic()
-    local result = spawn(case.wait, object, 0.01):result(LONG)
-    lu.assertFalse(result or false, name)
-    lu.assertTrue(time.monotonic() - start >= 0.01, name)
-    assert_whole(name, case, object)
-  end, WAITS)
-end
-
-function TestWaits.testTheDeadlineRaisesWhereThereIsNothingToReturn()
-  each(function(name, case, object)
-    local start = time.monotonic()
-    local ok, err = spawn(pcall, case.wait, object, 0.01):result(LONG)
-    lu.assertFalse(ok, name)
-    lu.assertTrue(errors.is(err, case.late), name)
-    lu.assertTrue(time.monotonic() - start >= 0.01, name)
-    if not case.breaks then assert_whole(name, case, object) end
-  end, RAISING)
-end
-
-local HUGE = { math.huge, 1e300, 1e10, math.maxinteger } -- seconds
-
-function TestWaits.testAHugeDurationMeansForEver()
-  for _, huge in ipairs(HUGE) do
-    each(function(name, case, object)
-      local waiter = spawn(case.wait, object, huge)
-      blocked(case.blocked, waiter)
-      case.wake(object)
-      lu.assertTrue(waiter:result(LONG) and true, name)
-    end, WAITS, RAISING)
-  end
-end
+local TestWaits = waits(WAITS, RAISING, ENDLESS)
 
 function TestWaits.testATimersIntervalMayBeHuge()
   local fired = false
-  for _, huge in ipairs(HUGE) do
+  for _, huge in ipairs { math.huge, 1e300, 1e10, math.maxinteger } do
     local timer = threading.Timer(huge, function() fired = true end):start()
     blocked("event", timer)
     timer:cancel()
     lu.assertTrue(timer:join(LONG))
     lu.assertFalse(fired)
   end
-end
-
--- 214: that this thread sees them wait is what it is about.
-function TestWaits.testOthersRunDuringEachOfThem()
-  each(assert_whole, WAITS, RAISING, ENDLESS)
-end
-
--- 13: a cancel ends each of them and takes nothing.
-function TestWaits.testACancelEndsEachOfThemAndTakesNothing()
-  for _, how in ipairs { "cancel", "kill" } do
-    each(function(name, case, object)
-      local waiter = spawn(case.wait, object)
-      blocked(case.blocked, waiter)
-      lu.assertTrue(waiter[how](waiter))
-      lu.assertTrue(waiter:join(LONG), name)
-      local ok, err = pcall(waiter.result, waiter)
-      lu.assertFalse(ok, name)
-      lu.assertTrue(errors.is(err, how == "kill" and errors.Killed or errors.Cancelled), name)
-      assert_whole(name, case, object)
-    end, WAITS, RAISING, ENDLESS)
-  end
-end
-
--- 13
-function TestWaits.testACancelEndsEachOfThemInACoroutine()
-  each(function(name, case, object)
-    local caught
-    local waiter = spawn(function()
-      local ok, err = pcall(coroutine.wrap(function() return case.wait(object) end))
-      caught = not ok and err
-      return "went on"
-    end)
-    blocked(case.blocked, waiter)
-    waiter:cancel()
-    lu.assertEquals(waiter:result(LONG), "went on", name)
-    lu.assertTrue(errors.is(caught, errors.Cancelled), name)
-    assert_whole(name, case, object)
-  end, WAITS, RAISING, ENDLESS)
-end
-
--- A C function on the stack, which no coroutine can leave, does not matter.
-function TestWaits.testEachOfThemWaitsBelowACFunction()
-  each(function(name, case, object)
-    local result
-    local waiter = spawn(function()
-      string.gsub("x", "x", function() result = case.wait(object) end)
-    end)
-    blocked(case.blocked, waiter)
-    case.wake(object)
-    lu.assertTrue(waiter:join(LONG))
-    lu.assertTrue(result and true, name)
-  end, WAITS, RAISING, ENDLESS)
 end
 
 -- A program with a daemon in each of the waits.

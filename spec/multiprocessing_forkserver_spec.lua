@@ -44,6 +44,18 @@ function TestForkserver:testOneServerServesAll()
     print(server() == first, first ~= nil)]], "a\nb\ntrue\ttrue\n")
 end
 
+-- 89: those that have ended are no zombies of the server.
+function TestForkserver:testTheServerReapsItsChildren()
+  check([[
+    for _ = 1, 50 do run(function() end) end
+    local path = "/proc/%d/task/%d/children"
+    require("support.eventually")(function()
+      local file <close> = io.open(path:format(server(), server()))
+      return file:read("a") == ""
+    end)
+    print("done")]], "done\n")
+end
+
 -- 85
 function TestForkserver:testAServerThatWasKilledIsReplaced()
   check([[

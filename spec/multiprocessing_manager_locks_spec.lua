@@ -382,7 +382,6 @@ function TestLocks:testAnEvent()
   raises("bad argument #1 to 'wait'", e.wait, e, -1)
 end
 
--- 107, 108
 --- The states in the server, with others in the middle of what they do.
 function TestLocks:testOthersThatAreNotReadyYet()
   local e = referents.Event.create()
@@ -409,6 +408,7 @@ function TestLocks:testOthersThatAreNotReadyYet()
   lu.assertEquals(s:get_value(), 1)
 end
 
+-- 107, 108
 function TestLocks:testABarrier()
   local b = self.m:Barrier(4)
   for _ = 1, 3 do

@@ -158,7 +158,6 @@ function TestTables:testValueAndArrayHaveTypes()
   assert_raises("a size or a table", self.m.Array, self.m, "d", -1)
 end
 
--- 115
 function TestTables:testTheTypesOfValuesAreThoseWithoutAManager()
   for _, code in ipairs({ "b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "f", "d", "?", "c",
     "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float", "double",
@@ -174,6 +173,7 @@ function TestTables:testTheTypesOfValuesAreThoseWithoutAManager()
   lu.assertEquals(managers.call(self.m:Array("char", "abc"), "copy"), { "a", "b", "c" })
 end
 
+-- 115
 function TestTables:testAProxyInAProxyIsLive()
   local d, inner, l = self.m:dict(), self.m:dict(), self.m:list()
   d.inner, d.plain = inner, { b = 1 }

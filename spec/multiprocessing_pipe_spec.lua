@@ -201,6 +201,18 @@ function TestPipe:testClosed()
   lu.assertErrorMsgContains("closed", sender.send_bytes, sender, "x")
 end
 
+function TestPipe:testAScopeAndTheCollectorClose()
+  local receiver <close>, other = mp.Pipe(false)
+  do local _ <close> = other end
+  lu.assertTrue(other.closed)
+  lu.assertErrorMsgContains("EOFError", receiver.recv, receiver)
+  local kept <close>, _ = mp.Pipe()
+  _ = nil -- luacheck: ignore
+  collectgarbage()
+  collectgarbage()
+  lu.assertErrorMsgContains("EOFError", kept.recv, kept)
+end
+
 function TestPipe:testTakesOptions()
   local a, b = mp.Pipe { duplex = false }
   lu.assertTrue(a.readable and b.writable)

@@ -137,6 +137,41 @@ function TestQueue.testLimit()
   lu.assertTrue(q:put(text, false))
 end
 
+function TestQueue.testTheUsualLimitIs256MiB()
+  local q = mp.Queue()
+  local text, n = ("x"):rep((1 << 20) - 64), 0
+  while q:put(text, false) do n = n + 1 end
+  lu.assertTrue(n >= 255 and n <= 256, n)
+  lu.assertTrue(q:put("short", false))
+  q:close()
+end
+
+-- 94: whoever has stopped in the middle of a put or a get is not waited for longer.
+function TestQueue.testAStoppedProcessHoldsUpNobody()
+  local q = mp.Queue()
+  local process = child(function()
+    while true do
+      q:put(("x"):rep(2000))
+      q:get()
+    end
+  end)
+  seed()
+  for _ = 1, 100 do
+    time.sleep(math.random() * 0.0005)
+    os.execute("kill -STOP " .. process.pid)
+    for _, call in ipairs({
+      function() return q:get(true, 0.001) end, q.get_nowait,
+      function() return q:put("y", true, 0.001) end, function() return q:put_nowait("y") end,
+      q.qsize, q.empty, q.full, tostring,
+    }) do
+      lu.assertTrue(spawn(call, q):join(LIMIT))
+    end
+    os.execute("kill -CONT " .. process.pid)
+  end
+  process:kill()
+  process:join()
+end
+
 -- 94
 function TestQueue.testGetTimesOut()
   local q = mp.Queue()

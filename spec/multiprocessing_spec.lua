@@ -351,6 +351,32 @@ function TestProcess:testJoinLetsOtherThreadsRun()
   thread:join()
 end
 
+function TestProcess:testProcessorsAreThoseThatItMayUse()
+  local out, err = program.run({ "-c", "0", program.path, "-e",
+    "print(require('multiprocessing').cpu_count())" }, { program = "taskset" })
+  lu.assertEquals({ out, err }, { "1\n", "" })
+end
+
+function TestProcess:testADaemonsProcessesWouldBeDaemons()
+  local receiver <close>, sender = mp.Pipe(false)
+  local _ <close> = sender
+  for _, daemon in ipairs { true, false } do
+    local process = mp.Process { daemon = daemon, target = function()
+      sender:send(mp.Process(print).daemon)
+    end }
+    process:start():join()
+    lu.assertEquals(receiver:recv(), daemon)
+  end
+end
+
+--- The context of a method has all that the module has.
+function TestProcess:testAContextOffersTheModule()
+  for _, method in ipairs(mp.get_all_start_methods()) do
+    local context = mp.get_context(method)
+    for name in pairs(mp) do lu.assertEquals(type(context[name]), type(mp[name]), name) end
+  end
+end
+
 function TestProcess:testModule()
   lu.assertEquals(mp.get_start_method(), "fork")
   lu.assertTrue(mp.cpu_count() >= 1)

@@ -356,15 +356,16 @@ local function suite(method)
     local weak = setmetatable({}, { __mode = "v" })
     local process
     do
-      local argument = {}
-      weak[1] = argument
-      process = ctx.Process(function(x) return x end, argument)
+      local argument, captured = {}, {}
+      local target = function(x) return x, captured end
+      weak[1], weak[2], weak[3] = argument, captured, target
+      process = ctx.Process(target, argument)
       process:start()
     end
     process:join()
     collectgarbage()
     collectgarbage()
-    lu.assertNil(weak[1])
+    lu.assertNil(next(weak))
     lu.assertEquals(process.exitcode, 0)
   end
 

@@ -7,6 +7,7 @@ local mp = require("multiprocessing")
 local threading = require("threading")
 local time = require("time")
 local aside = require("support.aside")
+local assert_code = require("support.assert_code")
 local blocked = require("support.blocked")
 local listeners = require("support.listeners")
 
@@ -52,6 +53,18 @@ function TestStream:testAPeerThatDiesInsideAMessage()
   lu.assertTrue(collectgarbage("count") - before < 1 << 15)
   lu.assertTrue(errors.is(problem, errors.EOFError))
   lu.assertStrContains(problem.message, "inside a message")
+end
+
+--- The shell says so of a message, and holds the socket open.
+function TestStream:testALengthOverTheLimit()
+  local listener <close> = Listener { "127.0.0.1", 0 }
+  local shell = io.popen(("exec bash -c 'exec 2>/dev/null 3<>/dev/tcp/127.0.0.1/%d; " ..
+    "printf \"\\x80\\0\\0\\0\" >&3; cat <&3 >/dev/null'"):format(listener.address[2]))
+  do
+    local receiver <close> = listener:accept()
+    for _ = 1, 2 do assert_code("EBADMSG", receiver.recv_bytes, receiver) end
+  end
+  shell:close() -- cat has seen the end
 end
 
 function TestStream:testACancelledSenderEndsTheStreamInsideAMessage()

@@ -57,6 +57,9 @@ end
 
 -- A time for each way.
 function says.cpu_vs_io(output)
+  for _, way in ipairs{"one after the other", "in two threads", "in two processes"} do
+    lu.assertEquals(times(output, way), 2, output)
+  end
   lu.assertEquals(times(output, " %d+%.%d+ s\n"), 6, output)
 end
 
@@ -124,8 +127,10 @@ function says.start_gun(output)
   lu.assertTrue(bang < output:find("sets off", 1, true), output)
 end
 
--- Everything is measured, within 80 columns.
+-- Everything is measured, within 80 columns; the comparison has what it is about.
 function says.tour(output)
+  assertInOrder(output, {"Threads and processes side by side", "threads", "processes",
+    "memory is", "speed of", "start and join", "memory of one", "by a queue", "a pool's task"})
   for n = 1, 9 do assertInOrder(output, {("\n%d. "):format(n)}) end
   for line in output:gmatch("[^\n]+") do
     -- How long an echo takes is the machine's.
@@ -228,6 +233,23 @@ end
 function pictures.picture(path)
   local _, _, points = read_picture(path)
   for r, g, b in points:gmatch("(.)(.)(.)") do lu.assertTrue(r == g and g == b) end
+end
+
+-- A bar that grows as the rows come.
+function TestScripts.testTheProgressOfAPicture()
+  skip_forks("mandelbrot")
+  local path = os.tmpname()
+  local _, err, code = program.run({"scripts/mandelbrot.lua", path, "24"},
+    {env = {TIDELOCK_QUICK = false}})
+  os.remove(path)
+  lu.assertEquals(code, 0, err)
+  local last = 0
+  for bar, percent in err:gmatch("\r%[(#*) *%] +(%d+) %%") do
+    lu.assertTrue(tonumber(percent) > last, err)
+    last = tonumber(percent)
+    lu.assertAlmostEquals(#bar, last * 40 / 100, 1)
+  end
+  lu.assertEquals(last, 100)
 end
 
 for name, check in pairs(pictures) do

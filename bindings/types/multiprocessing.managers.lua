@@ -184,11 +184,15 @@ function SyncManager:list(t) end
 ---@return table
 function SyncManager:Namespace(t) end
 
---- A number, boolean or character of a type of mp.Value, in the field `value`; without
---- a lock.
+---@class multiprocessing.managers.Value
+---@field value number|boolean|string
+---@field get fun(self): number|boolean|string the value
+---@field set fun(self, value: number|boolean|string)
+
+--- A number, boolean or character of a type of mp.Value; without a lock.
 ---@param type string
 ---@param value? number|boolean|string
----@return {value: number|boolean|string}
+---@return multiprocessing.managers.Value
 function SyncManager:Value(type, value) end
 
 --- Numbers, booleans or characters of a type of mp.Array; without a lock.
@@ -214,9 +218,12 @@ function SyncManager:Semaphore(n) end
 ---@return multiprocessing.managers.Semaphore
 function SyncManager:BoundedSemaphore(n) end
 
+---@class multiprocessing.managers.Condition: threading.Condition
+---@field locked fun(self): boolean whether its lock is held
+
 --- A condition over the lock of a proxy. Its wait_for calls the predicate here.
 ---@param lock? threading.Lock|threading.RLock usually a new RLock
----@return threading.Condition
+---@return multiprocessing.managers.Condition
 function SyncManager:Condition(lock) end
 
 ---@return threading.Event

@@ -1,5 +1,6 @@
 --- What a test may leave behind: threads, open files, child processes, sockets'
--- folders, roots in the registry. Reads /proc, by way of LuaFileSystem.
+-- folders, names of shared memory, roots in the registry. Reads /proc, by way of
+-- LuaFileSystem.
 local lfs = require("lfs")
 local threading = require("threading")
 local time = require("time")
@@ -52,6 +53,28 @@ local function folders()
   return found
 end
 
+local SHARED = "/dev/shm/"
+
+--- The names of shared memory, whoever has made them.
+local function shared()
+  local found = {}
+  for name in lfs.dir(SHARED) do found[name] = true end
+  return found
+end
+
+--- Whether another process has the block of that name: a spec that runs at the same
+-- time, perhaps.
+local function is_anothers(name)
+  local own = lfs.symlinkattributes("/proc/self", "target")
+  for pid in lfs.dir("/proc") do
+    local file = tonumber(pid) and pid ~= own and io.open("/proc/" .. pid .. "/maps")
+    local maps = file and file:read("a")
+    if file then file:close() end
+    if maps and maps:find(SHARED .. name .. "\n", 1, true) then return true end
+  end
+  return false
+end
+
 --- Counts what the registry keeps alive: threads' states, and all the rest but
 -- classes (under their names) and free references.
 local function roots()
@@ -75,6 +98,7 @@ function leftovers.take()
     descriptors = descriptors(),
     children = children(),
     folders = folders(),
+    shared = shared(),
   }
   now.states, now.others = roots()
   return now
@@ -97,6 +121,11 @@ local function difference(before, now)
   end
   for name in pairs(now.folders) do
     if not before.folders[name] then return ("%s/%s is left"):format(FOLDER, name) end
+  end
+  for name in pairs(now.shared) do
+    if not before.shared[name] and not is_anothers(name) then
+      return ("%s%s is left"):format(SHARED, name)
+    end
   end
   if now.states > before.states then
     return ("the registry holds %d more threads"):format(now.states - before.states)

@@ -4,6 +4,7 @@ local lu = require("luaunit")
 local errors = require("errors")
 local mp = require("multiprocessing")
 local threading = require("threading")
+local time = require("time")
 local eventually = require("support.eventually")
 
 local LIMIT = 60 -- seconds, for what should take a moment
@@ -414,6 +415,25 @@ return function(make)
     assertRaisesHere("the pool is terminated", function() pool:apply(square) end)
     pool:join()
     lu.assertNil(begun:get(false))
+  end
+
+  -- 133: a busy machine may take longer.
+  function Test:testTerminateDoesNotTakeLong()
+    local tries, took = 0, math.huge
+    while took > 2 and tries < 5 do
+      local pool, begun = make(2), mp.Queue()
+      local function work(i)
+        begun:put(i)
+        while true do end
+      end
+      pool:map_async(work, range(10000), 1)
+      for _ = 1, 2 do lu.assertNotNil(begun:get(true, LIMIT)) end
+      local start = time.monotonic()
+      pool:terminate()
+      pool:join()
+      took, tries = time.monotonic() - start, tries + 1
+    end
+    lu.assertTrue(took <= 2, took)
   end
 
   -- 133

@@ -1,4 +1,5 @@
 --- What the engines of pools share, be it over threads or processes.
+local errors = require("tidelock.errors")
 local family = require("tidelock.multiprocessing.family")
 
 local Engine = {}
@@ -21,5 +22,8 @@ end
 
 --- Nobody has the pool any more: what was submitted is still done.
 function Engine:abandon() self:close() end
+
+--- At the end of this process: it is that which ends the waits of its threads.
+function Engine:at_end() self:terminate(errors.new(errors.Cancelled, "the program ends")) end
 
 return Engine

@@ -180,7 +180,7 @@ end
 
 --- At the end of this process, before its children are ended.
 function Keeper:at_end()
-  self:terminate()
+  self.engine:at_end()
   if self.thread then self.thread:join() end -- it may be about to begin
 end
 

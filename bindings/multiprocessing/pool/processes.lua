@@ -199,9 +199,10 @@ function Engine:close()
   self.callbacks:close()
 end
 
-function Engine:terminate()
-  local ended = worker.lost("the pool has been terminated")
-  local ok, problem = pcall(self.fail, self, { value = ended })
+--- Ends the workers; what was not finished fails with 'why'.
+function Engine:terminate(why)
+  why = why or worker.lost("the pool has been terminated")
+  local ok, problem = pcall(self.fail, self, { value = why })
   self.keeper:terminate()
   self.callbacks:close()
   if not ok then error(problem, 0) end

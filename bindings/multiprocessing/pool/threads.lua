@@ -153,17 +153,14 @@ function Engine:close()
   self.callbacks:close()
 end
 
-function Engine:terminate()
+--- Ends the threads; what was not finished fails with 'why'.
+function Engine:terminate(why)
   self.terminated = true
-  self:fail({ value = errors.new(errors.WorkerLost, "the pool has been terminated") })
+  self:fail({ value = why or errors.new(errors.WorkerLost, "the pool has been terminated") })
   self.queue:shutdown(true)
   self.callbacks:close()
   for _, thread in ipairs(self.threads) do thread:cancel() end
 end
-
---- At the end of the program, before its threads are ended: none takes up
---- another task then.
-Engine.at_end = Engine.terminate
 
 --- Waits for the threads' end, and for the callbacks.
 function Engine:join()
