@@ -142,6 +142,23 @@ function TestThreadPool:testAnInterruptedIterationLosesNothing()
   end
 end
 
+--- Another thread asks for the same result. Parts have a number at their head, too,
+--- which is zero for such as are values.
+function TestThreadPool:testAnInterruptedGetLosesNothing()
+  local pool <close> = mp.ThreadPool(1)
+  local list = { 0, 7, 0, 8 }
+  for _, how in ipairs({ "cancel", "kill" }) do
+    local n = 0
+    repeat
+      n = n + 1
+      local result = pool:map_async(function(i) return i end, list, 2)
+      result:wait()
+      local more, where = struck("pool/jobs.lua", n, how, result.get, result)
+      lu.assertEquals(result:get(), list, where)
+    until not more
+  end
+end
+
 --- What a pool is on that is left to the end of the program.
 local LEFT = {
   idle = "Left:map(function() end, {1, 2, 3})",

@@ -89,7 +89,7 @@ int result_decode(lua_State *L) {
 }
 
 /* join(parts, n, count): a list of the 'count' items that these n parts have:
- * pickled ones, or lists. */
+ * pickled ones, or tables with a list of them at 2. */
 int result_join(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_Integer n = luaL_checkinteger(L, 2), count = luaL_checkinteger(L, 3);
@@ -98,9 +98,11 @@ int result_join(lua_State *L) {
   lua_Integer at = 0;
   for (lua_Integer i = 1; i <= n; i++) {
     if (lua_rawgeti(L, 1, i) == LUA_TTABLE) {
-      lua_Integer more = get_integer(L, 3, "n");
+      lua_rawgeti(L, 3, 2);
+      luaL_checktype(L, 4, LUA_TTABLE);
+      lua_Integer more = get_integer(L, 4, "n");
       for (lua_Integer k = 1; k <= more; k++) {
-        lua_rawgeti(L, 3, k);
+        lua_rawgeti(L, 4, k);
         lua_rawseti(L, 2, ++at);
       }
     } else {

@@ -118,18 +118,17 @@ function AsyncResult:wait(timeout)
   return self._left == 0 or self._engine:wait(self, timeout)
 end
 
---- All chunks as one list, or the problem of the first that has one.
+--- All chunks as one list, or the problem of the first that has one. The parts stay
+--- what they are: who is interrupted may ask again.
 local function join(self)
-  local lists = self._parts
   for i = 1, self._count do
-    local part = lists[i]
-    if type(part) == "table" then
-      local ok, value = open(part)
-      if not ok then return { problem = value } end
-      lists[i] = value
+    local part = self._parts[i]
+    if type(part) == "table" and part[1] ~= jobs.VALUE then
+      local _, problem = open(part)
+      return { problem = problem }
     end
   end
-  local ok, value = errors.pcall(pool.join, lists, self._count, self._items)
+  local ok, value = errors.pcall(pool.join, self._parts, self._count, self._items)
   if not ok then return { problem = { value = value } } end
   return { values = { value, n = 1 } }
 end
