@@ -249,6 +249,40 @@ function TestForkserver:testAForkDuringAStart()
     other:join()]], "true\t255\ttrue\n")
 end
 
+--- Wherever the start is: it forks at each instruction, as another thread may. The
+--- child has nothing of it that would keep others from seeing its end.
+function TestForkserver:testAForkAtAnyMomentOfAStart()
+  check([[
+    local fork = mp.get_context("fork")
+    local function count_sockets()
+      local pipe <close> = io.popen("ls -l /proc/$PPID/fd | grep -c socket:")
+      os.exit(pipe:read("n"))
+    end
+    local n, copies = 0, {}
+    local function fork_here()
+      local place = debug.getinfo(3, "Sl")
+      local child = fork.Process(count_sockets):start()
+      child:join()
+      n = n + 1
+      if child.exitcode ~= 0 then
+        table.insert(copies, ("%s:%d"):format(place.short_src, place.currentline))
+      end
+    end
+    local p = ctx.Process(function() end)
+    local within = false
+    debug.sethook(function()
+      local source = debug.getinfo(2, "S").source
+      if within or p.pid or not source:find("forkserver", 1, true) then return end
+      within = true
+      fork_here()
+      within = false
+    end, "", 1)
+    p:start()
+    debug.sethook()
+    p:join()
+    print(n > 100, table.concat(copies, " "))]], "true\t\n")
+end
+
 function TestForkserver:testChildrenHaveChildren()
   check([[
     local function nest(depth)

@@ -17,14 +17,19 @@ local ending, ending_last
 
 -- What is open for starts that are under way, and the process that is to have it, if
 -- it is one that is forked. Any other that a thread forks meanwhile has copies, which
--- keep others from seeing their ends: it closes them. Each is put here on the line
--- that makes it, for within one no other thread runs.
-family.under_way = setmetatable({}, { __mode = "k" })
+-- keep others from seeing their ends: it closes them.
+local under_way = setmetatable({}, { __mode = "k" })
+
+--- Opens what a start needs: returns what make(...) does, a function in C. 'process'
+--- is the one that is to have it, if it may be forked.
+function family.open(process, make, ...)
+  return core.keep(under_way, process or true, make, ...)
+end
 
 local function close_copies(process)
-  for object, whose in pairs(family.under_way) do
+  for object, whose in pairs(under_way) do
     if whose ~= process then object:close() end
-    family.under_way[object] = nil
+    under_way[object] = nil
   end
 end
 

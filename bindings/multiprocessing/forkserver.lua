@@ -126,8 +126,6 @@ local lock    -- who uses the server
 local current -- the server: control, handle
 local retired -- those that were used before, and may not have ended
 
-local under_way = family.under_way
-
 --- What the next server requires before it forks.
 function forkserver.set_forkserver_preload(names)
   if type(names) ~= "table" then
@@ -190,7 +188,7 @@ local function get_server()
   if current and current.handle:pid() and not current.handle:poll() then return current end
   if current then retire(current) end
   forget_ended()
-  local theirs <close>, control = connection.Pipe() under_way[theirs] = true
+  local theirs <close>, control = family.open(nil, connection.Pipe)
   local server = { control = control, handle = core.Handle() }
   control:send({ path = package.path, cpath = package.cpath, preload = preload })
   family.at_end(ending, true)
@@ -229,9 +227,8 @@ end
 --- One attempt to start it; false if the server is gone. What was sent to one
 --- that is gone may have been read: all is made anew.
 local function attempt(process, handle, method)
-  local link <close> = spawn.pack(process, method) under_way[link] = true
-  local mine, other = descriptor.pair() under_way[mine], under_way[other] = true, true
-  local _ <close> = mine
+  local link <close> = spawn.pack(process, method)
+  local mine <close>, other = family.open(nil, descriptor.pair)
   local status <close> = other
   local held <close> = lock:guard()
   local reply = ask(get_server(), { link = link, status = status })

@@ -179,25 +179,6 @@ static TL_GIL int managers_wait(lua_State *L) {
 
 /* --- Scopes --------------------------------------------------------------- */
 
-/* Calls upvalue 1 with the arguments; what is to be raised in this thread
- * waits for its end. */
-static TL_GIL int call_shielded(lua_State *L) {
-  tl_thread *t = bind_thread();
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_insert(L, 1);
-  bool was = tl_shield(t);
-  int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
-  tl_unshield(t, was);
-  return status == LUA_OK ? lua_gettop(L) : lua_error(L);
-}
-
-/* shielded(f): f, which nothing interrupts. */
-static TL_GIL int managers_shielded(lua_State *L) {
-  lua_settop(L, 1);
-  lua_pushcclosure(L, call_shielded, 1);
-  return 1;
-}
-
 /* Calls upvalue 1, which takes the lock, with the proxy at 1: no instruction
  * of Lua is between the last step of that and the caller. */
 static TL_GIL void enter(lua_State *L) {
@@ -233,7 +214,6 @@ static TL_GIL int managers_scopes(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"exchange", managers_exchange},
                                      {"scopes", managers_scopes},
-                                     {"shielded", managers_shielded},
                                      {"wait", managers_wait},
                                      {NULL, NULL}};
 

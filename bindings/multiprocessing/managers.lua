@@ -267,7 +267,7 @@ local function launch(self, initializer, initargs)
   local ctx = self._context or context.get_context()
   local process = ctx.Process { target = Server.main, daemon = false, args = { options } }
   process.name = process.name:gsub("^Process", "Manager")
-  local answer <close>, report = connection.Pipe(false) family.under_way[report] = process
+  local answer <close>, report = family.open(process, connection.Pipe, false)
   local _ <close> = report
   options.report = report
   local life <close> = setmetatable({ process = process, creator = core.getpid(),

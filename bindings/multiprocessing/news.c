@@ -29,6 +29,10 @@ static TL_GIL void tell(News *n) {
   tl_wake(&n->waiters, INT_MAX);
 }
 
+void news_announce(lua_State *L, int idx) {
+  tell(luaL_checkudata(L, idx, NEWS));
+}
+
 /* tell(): lets all waiters look. */
 static TL_GIL int news_tell(lua_State *L) {
   tell(check_news(L));

@@ -99,10 +99,10 @@ static TL_GIL void put(lua_State *L, Channel *c, const struct iovec *parts,
   lua_error(L);
 }
 
-/* send(id, mode, code, list, first, n, held, owner, wake): puts a task with n
- * arguments, which are in the list; the descriptors that it refers to become
- * keys of the table 'owner'. Wakes that many workers. Returns how many bytes
- * were put. */
+/* send(id, mode, code, list, first, n, held, job, wake, index): puts a task
+ * with n arguments, which are in the list, and says so in the job's "_sent";
+ * the descriptors that it refers to become keys of the job. Wakes that many
+ * workers. Returns how many bytes were put. */
 static TL_GIL int channel_send(lua_State *L) {
   Channel *c = check_channel(L);
   TaskHead head = {.id = (uint64_t)luaL_checkinteger(L, 2),
@@ -114,8 +114,10 @@ static TL_GIL int channel_send(lua_State *L) {
   luaL_checktype(L, 8, LUA_TTABLE);
   luaL_checktype(L, 9, LUA_TTABLE);
   int wake = (int)luaL_checkinteger(L, 10);
+  lua_Integer index = luaL_checkinteger(L, 11);
   luaL_argcheck(L, code_size <= UINT32_MAX, 4, "too large");
   head.code_size = (uint32_t)code_size;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
   parcel p;
   parcel_make(L, tl_pickle_dump_items(L, 5, first, n, PARCEL_FLAGS, "args"),
               (parcel_keeper){8, 9}, &p);
@@ -124,7 +126,10 @@ static TL_GIL int channel_send(lua_State *L) {
                           {&p.count, sizeof p.count},
                           {(void *)p.refs, p.count * sizeof *p.refs},
                           {(void *)p.pickled->data, p.pickled->size}};
+  lua_pushliteral(L, "_sent");
   put(L, c, parts, 5, wake);
+  lua_pushinteger(L, index);
+  lua_rawset(L, 9);
   lua_pushinteger(L, (lua_Integer)code_size + (lua_Integer)p.pickled->size);
   tl_pickle_free(L, p.pickled);
   return 1;

@@ -20,6 +20,7 @@
 #include "place.h"
 #include "preempt.h"
 #include "runtime.h"
+#include "steps.h"
 
 /* n bytes that nobody can foretell. */
 static TL_GIL void read_random(lua_State *L, void *to, size_t n) {
@@ -354,20 +355,6 @@ static TL_GIL int process_baseline(lua_State *L) {
   return 1;
 }
 
-/* keys(t): an array of the keys, taken at one moment: a loop in Lua would let
- * other threads change the table meanwhile. */
-static TL_GIL int process_keys(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_newtable(L);
-  lua_pushnil(L);
-  for (lua_Integer n = 1; lua_next(L, 1); n++) {
-    lua_pop(L, 1);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, 2, n);
-  }
-  return 1;
-}
-
 static const luaL_Reg methods[] = {{"fork", handle_fork},
                                    {"spawn", handle_spawn},
                                    {"watch", handle_watch},
@@ -380,16 +367,20 @@ static const luaL_Reg functions[] = {
     {"chdir", process_chdir},
     {"check_travels", process_check_travels},
     {"classes", process_classes},
+    {"count", step_count},
     {"cpu_count", process_cpu_count},
     {"executable", process_executable},
     {"fork_allowed", process_fork_allowed},
     {"getcwd", process_getcwd},
     {"getpid", process_getpid},
     {"ignore_interrupts", process_ignore_interrupts},
-    {"keys", process_keys},
+    {"keep", step_keep},
+    {"keys", step_keys},
     {"live", process_live},
     {"random", process_random},
     {"self", process_self},
+    {"shielded", step_shielded},
+    {"store", step_store},
     {NULL, NULL}};
 
 TL_GIL int luaopen_tl_process(lua_State *L) {

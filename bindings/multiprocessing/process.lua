@@ -152,7 +152,7 @@ end
 --- An object that has not been started, of a subclass or of Process itself.
 local function create(class)
   local current = family.current_process()
-  local count = current._count + 1 current._count = count -- no other thread between
+  local count = core.count(current, "_count")
   local number = current._identity .. count
   local self = setmetatable({
     _class = class,

@@ -3,6 +3,7 @@
 
 #include <limits.h>
 
+#include "news.h"
 #include "pickle.h"
 
 static TL_GIL lua_Integer get_integer(lua_State *L, int idx, const char *name) {
@@ -58,18 +59,21 @@ void result_add(lua_State *L, int jobs, int ready, uint64_t id) {
   lua_settop(L, job - 1);
 }
 
-/* complete(jobs, ready, id, part): adds a part to its job, if that is still in
- * 'jobs' and does not have it, in one step. A job whose last part it is leaves
- * 'jobs', and is appended to 'ready' if it has callbacks. */
+/* complete(jobs, ready, id, part, [news]): adds a part to its job, if that is
+ * still in 'jobs' and does not have it, and tells the news, in one step. A job
+ * whose last part it is leaves 'jobs', and is appended to 'ready' if it has
+ * callbacks. */
 int result_complete(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_Integer id = luaL_checkinteger(L, 3);
   luaL_checkany(L, 4);
-  lua_settop(L, 4);
-  if (lua_rawgeti(L, 1, id >> RESULT_INDEX_BITS) != LUA_TTABLE) return 0;
-  lua_insert(L, 4);
-  result_add(L, 1, 2, (uint64_t)id);
+  lua_settop(L, 5);
+  if (lua_rawgeti(L, 1, id >> RESULT_INDEX_BITS) == LUA_TTABLE) {
+    lua_pushvalue(L, 4);
+    result_add(L, 1, 2, (uint64_t)id);
+  }
+  if (!lua_isnil(L, 5)) news_announce(L, 5);
   return 0;
 }
 
@@ -89,7 +93,7 @@ int result_decode(lua_State *L) {
 }
 
 /* join(parts, n, count): a list of the 'count' items that these n parts have:
- * pickled ones, or lists. */
+ * pickled ones, or tables with a list of them at 2. */
 int result_join(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_Integer n = luaL_checkinteger(L, 2), count = luaL_checkinteger(L, 3);
@@ -98,9 +102,11 @@ int result_join(lua_State *L) {
   lua_Integer at = 0;
   for (lua_Integer i = 1; i <= n; i++) {
     if (lua_rawgeti(L, 1, i) == LUA_TTABLE) {
-      lua_Integer more = get_integer(L, 3, "n");
+      lua_rawgeti(L, 3, 2);
+      luaL_checktype(L, 4, LUA_TTABLE);
+      lua_Integer more = get_integer(L, 4, "n");
       for (lua_Integer k = 1; k <= more; k++) {
-        lua_rawgeti(L, 3, k);
+        lua_rawgeti(L, 4, k);
         lua_rawseti(L, 2, ++at);
       }
     } else {

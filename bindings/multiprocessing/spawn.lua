@@ -227,7 +227,7 @@ end
 --- A connection that has both messages, for the child to read. Raises
 --- PicklingError if the process cannot travel.
 function spawn.pack(process, method)
-  local theirs, ours <close> = connection.Pipe(false)
+  local theirs, ours <close> = family.open(nil, connection.Pipe, false)
   local script_classes, modules = split_classes()
   ours:send(preparation(process, method, script_classes, modules))
   local ok, problem = pcall(send_all, ours, process, script_classes)

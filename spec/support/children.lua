@@ -1,6 +1,7 @@
 -- Children of the specs of multiprocessing.
 local lu = require("luaunit")
 local mp = require("multiprocessing")
+local time = require("time")
 local program = require("support.program")
 
 local LIMIT = 60 -- seconds, for what should take a moment
@@ -37,6 +38,9 @@ end
 
 --- The same by a context, of which f sends values: returns them in a list.
 function children.outcome_by(context, f, ...) return run(context, "recv", f, ...) end
+
+--- A child of the context that does nothing for a long time.
+function children.sleeper(context) return context.Process(time.sleep, LIMIT):start() end
 
 --- Runs a chunk of Lua in a host of its own, with the modules at hand.
 function children.host(chunk)

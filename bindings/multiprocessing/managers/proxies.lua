@@ -8,6 +8,7 @@ local Client = require("tidelock.multiprocessing.managers.client")
 local classes = require("tidelock.multiprocessing.managers.classes")
 local core = require("tidelock._managers")
 local errors = require("tidelock.errors")
+local shielded = require("tidelock._multiprocessing").shielded
 local time = require("tidelock.time")
 
 local proxies = {}
@@ -239,12 +240,12 @@ Value.__newindex = write
 --- end, so that no lock stays with a thread that is cancelled.
 local function lockable(names)
   local made = methods("acquire release " .. names)
-  made.release = core.shielded(made.release)
+  made.release = shielded(made.release)
   made.guard, made.with = core.scopes(function(proxy) return call(states[proxy], "guard") end)
   return made
 end
 
-local unlock = core.shielded(function(proxy) return call(states[proxy], "release") end)
+local unlock = shielded(function(proxy) return call(states[proxy], "release") end)
 
 classes.Lock.__index = lockable("locked")
 classes.Semaphore.__index = lockable("get_value")

@@ -1,5 +1,6 @@
 --- Callbacks of a pool's results: run one after the other, by one thread that
 --- there is from the first call that has one to the end of the pool.
+local core = require("tidelock._multiprocessing")
 local errors = require("tidelock.errors")
 local queue = require("tidelock.queue")
 local tasks = require("tidelock.multiprocessing.pool.tasks")
@@ -36,7 +37,7 @@ function Callbacks:expect()
   if not self._thread then
     local thread = threading.Thread({ target = run, args = { self }, daemon = true,
       name = "PoolCallbacks" })
-    self._thread = thread:start() -- both or none
+    core.store(self, "_thread", thread.start, thread)
   end
   self._expected:put(true)
 end

@@ -1,6 +1,9 @@
 --- The iterators of a pool: over results in the order of their tasks, or of their
---- coming. What a job is, jobs.lua tells; that no line is torn apart holds here,
---- too.
+--- coming. What a job is, jobs.lua tells.
+---
+--- A thread that is interrupted in the middle of one leaves it so that the next one
+--- goes on: each change has one last step, and what precedes it may be done again.
+local core = require("tidelock._multiprocessing")
 local errors = require("tidelock.errors")
 local family = require("tidelock.multiprocessing.family")
 local jobs = require("tidelock.multiprocessing.pool.jobs")
@@ -28,10 +31,10 @@ function Stream:_missing() return self._received + 1, self._sent end
 
 local ENDLESS = 1 << 53 -- parts are left as long as there may be input
 
---- Over the results of chunks: source(size) gives the next items, nil at the
---- end of the input, and the problem that ends it. At most 'ahead' items have
---- been taken and not handed out, in chunks of 'size', which is no more than that.
---- 'send(job, index, chunk)' submits one;
+--- Over the results of chunks: source(index, size) gives the items of one, each time
+--- it is asked for it; nil at the end of the input, and the problem that ends it. At
+--- most 'ahead' items have been taken and not handed out, in chunks of 'size', which
+--- is no more than that. 'send(job, index, chunk)' submits one;
 --- 'ended(iterator)' is called when there is no more input.
 function iterators.new(engine, source, size, ahead, ordered, send, ended)
   local job = setmetatable({
@@ -41,7 +44,6 @@ function iterators.new(engine, source, size, ahead, ordered, send, ended)
     _received = 0, -- chunks that have been opened
     _parts = {},
     _order = not ordered and {} or nil,
-    _sizes = {},   -- of the chunks that have been sent and not opened
   }, Stream)
   jobs.register(engine, job)
   return setmetatable({
@@ -53,10 +55,10 @@ function iterators.new(engine, source, size, ahead, ordered, send, ended)
     _ahead = ahead,
     _send_chunk = send,
     _on_end = ended,
-    _ahead_by = 0, -- items that have been sent and not handed out
-    _taken = nil,  -- from the input, and not known to be sent: { index, chunk, problem }
-    _items = nil,  -- of the chunk that is being handed out
-    _place = 0,    -- in it
+    _items = { n = 0 }, -- of the chunk that is being handed out
+    _number = 0,        -- of that chunk: not valid unless it is '_received'
+    _place = 0,         -- in it
+    _input = {},        -- field 'problem' is what has ended it
   }, Iterator)
 end
 
@@ -67,9 +69,10 @@ end
 --- There is no more input: an interrupted thread's end of it is ended again.
 function Iterator:_end()
   local job = self._job
-  self._ended, job._left = true, job._sent - job._arrived
+  job._left = job._sent - job._arrived
   if job._left == 0 then self._engine.jobs[job._number] = nil end
   self._on_end(self)
+  self._ended = true
 end
 
 --- Dropped: what has been sent is done, for nobody. In a forked child the pool
@@ -80,25 +83,35 @@ function Iterator:__gc()
   if not self._ended then self._on_end(self) end
 end
 
---- Sends what was taken, all of which a thread that was interrupted may have
---- done: then '_sent' says so of the chunk, and the rest may be done twice.
-local function send_taken(self)
-  local job, index, chunk, problem = self._job, table.unpack(self._taken, 1, 3)
-  local size = chunk and chunk.n or 0
-  if chunk and job._sent < index then
-    job._sizes[index & INDEX_MASK] = size
-    self._send_chunk(job, index, chunk)
-  end
-  if not chunk or problem then self:_end() end
-  self._taken, self._problem, self._ahead_by = nil, problem, self._ahead_by + size
+--- The items of the chunk that is being handed out, or nil.
+local function current(self)
+  return self._number == self._job._received and self._items or nil
+end
+
+--- How many of them are left.
+local function rest(self)
+  local items = current(self)
+  return items and items.n - self._place or 0
+end
+
+--- How many items have been sent and not handed out, while there is input: then all
+--- chunks are whole. Those that failed are skipped.
+local function count_ahead(self)
+  return (self._job._sent - self._job._received) * self._size + rest(self)
 end
 
 --- Sends whole chunks, while no more than 'limit' items are ahead.
 function Iterator:_send(limit)
-  if self._taken then send_taken(self) end
-  while not self._ended and self._ahead_by + self._size <= limit do
-    self._taken = { self._job._sent + 1, self._source(self._size) }
-    send_taken(self)
+  local job = self._job
+  while not self._ended and count_ahead(self) + self._size <= limit do
+    local index = job._sent + 1
+    local chunk, problem = self._source(index, self._size)
+    if chunk then
+      self._send_chunk(job, index, chunk)
+    else
+      self._input.problem = problem
+      self:_end()
+    end
   end
 end
 
@@ -109,28 +122,25 @@ function Iterator:_drain()
 end
 
 --- Makes the next chunk the one that is handed out: if it failed one of no items,
---- which has the problem.
+--- which has the problem. The last step is what makes it so.
 local function open_chunk(self)
   local job = self._job
-  local place = job._received + 1
-  local index = job._order and job._order[place] or place & INDEX_MASK
+  local number = job._received + 1
+  local index = job._order and job._order[number] or number & INDEX_MASK
   local ok, value = jobs.open(job._parts[index])
-  local by = self._ahead_by - (ok and 0 or job._sizes[index]) -- those that failed are skipped
-  local items = ok and value or { n = 0, problem = value }
-  job._received, self._ahead_by, self._items, self._place = place, by, items, 0
-  job._parts[index], job._sizes[index] = nil, nil
-  if job._order then job._order[place] = nil end
+  self._number = number
+  self._items = ok and value or { n = 0, problem = value }
+  self._place = 0
+  job._received = number
+  job._parts[index] = nil
+  if job._order then job._order[number] = nil end
 end
 
 --- Waits for the next chunk. False at the end; raises TimeoutError.
 local function next_chunk(self, timeout)
   local job = self._job
   self:_send(self._ahead)
-  if job._received == job._sent then
-    if not self._problem then return false end
-    self._items, self._problem = { n = 0, problem = self._problem }, nil
-    return true
-  end
+  if job._received == job._sent then return false end
   if not job:_is_ready() and not self._engine:wait(job, timeout) then
     error(errors.new(errors.TimeoutError, "the next result is not there yet"), 0)
   end
@@ -138,25 +148,29 @@ local function next_chunk(self, timeout)
   return true
 end
 
---- No chunk is handed out; raises its problem if it has one.
-local function leave_chunk(self)
-  local problem = self._items and self._items.problem
-  local value = problem and jobs.to_raise(problem)
-  self._items = nil if problem then error(value, 0) end -- both or none
-end
+--- Raises the problem of a chunk, or of the input: once.
+local raise = core.shielded(function(of)
+  local problem = of.problem
+  of.problem = nil
+  error(jobs.to_raise(problem), 0)
+end)
 
 --- The next result, of whatever chunk; nil at the end. A result nil is false.
 function Iterator:next(timeout)
   jobs.check_timeout(timeout, "next")
   local held <close> = self._lock:guard()
-  while not self._items or self._place >= self._items.n do
-    leave_chunk(self)
-    if not next_chunk(self, timeout) then return nil end
+  while rest(self) == 0 do
+    local items = current(self)
+    if items and items.problem then raise(items) end
+    if not next_chunk(self, timeout) then
+      if self._input.problem then raise(self._input) end
+      return nil
+    end
   end
   local value = self._items[self._place + 1]
   if value == nil then value = false end
   self:_send(self._ahead + 1) -- this one is handed out now
-  self._place, self._ahead_by = self._place + 1, self._ahead_by - 1 return value -- both or none
+  self._place = self._place + 1 return value -- between them is no jump or call
 end
 
 function Iterator:__call() return self:next() end

@@ -9,8 +9,11 @@
 --- A part is a string or userdata of pickled results, or a table { kind, what
 --- it is }.
 ---
---- A thread may be cancelled or killed at any line, but not within one: what
---- must not be torn apart stands on one line.
+--- A thread may be cancelled or killed, and another one run, between any two
+--- instructions where these are counted (debug.sethook); else at the beginning of a
+--- line, and at a jump or a call. So what must not be cut in two is done in C
+--- (results.h, steps.h), or is changed by its last step alone.
+local core = require("tidelock._multiprocessing")
 local errors = require("tidelock.errors")
 local pool = require("tidelock._pool")
 local threading = require("tidelock.threading")
@@ -51,7 +54,7 @@ end
 
 --- Adds a job to those of the engine.
 function jobs.register(engine, job)
-  engine.count = engine.count + 1 job._number = engine.count -- no other thread between
+  job._number = core.count(engine, "count")
   engine.jobs[job._number] = job
 end
 
@@ -85,6 +88,7 @@ function jobs.result(engine, count, items, options)
     _engine = engine,
     _count = count,
     _left = count,
+    _sent = 0, -- the last index
     _arrived = 0,
     _parts = {},
     _items = items,
@@ -109,27 +113,28 @@ function AsyncResult:_is_ready() return self._left == 0 end
 function AsyncResult:_missing() return 1, self._count end
 
 function AsyncResult:ready()
-  if self._left > 0 then self._engine:look() end
+  local engine = self._engine -- nil later, when nothing is left
+  if self._left > 0 then engine:look() end
   return self._left == 0
 end
 
 function AsyncResult:wait(timeout)
   jobs.check_timeout(timeout, "wait")
-  return self._left == 0 or self._engine:wait(self, timeout)
+  local engine = self._engine
+  return self._left == 0 or engine:wait(self, timeout)
 end
 
---- All chunks as one list, or the problem of the first that has one.
+--- All chunks as one list, or the problem of the first that has one. The parts stay
+--- what they are: who is interrupted may ask again.
 local function join(self)
-  local lists = self._parts
   for i = 1, self._count do
-    local part = lists[i]
-    if type(part) == "table" then
-      local ok, value = open(part)
-      if not ok then return { problem = value } end
-      lists[i] = value
+    local part = self._parts[i]
+    if type(part) == "table" and part[1] ~= jobs.VALUE then
+      local _, problem = open(part)
+      return { problem = problem }
     end
   end
-  local ok, value = errors.pcall(pool.join, lists, self._count, self._items)
+  local ok, value = errors.pcall(pool.join, self._parts, self._count, self._items)
   if not ok then return { problem = { value = value } } end
   return { values = { value, n = 1 } }
 end
@@ -155,7 +160,8 @@ end
 
 function AsyncResult:get(timeout)
   jobs.check_timeout(timeout, "get")
-  if self._left > 0 and not self._engine:wait(self, timeout) then
+  local engine = self._engine
+  if self._left > 0 and not engine:wait(self, timeout) then
     error(errors.new(errors.TimeoutError, "the result is not there yet"), 0)
   end
   local result = self._outcome or outcome(self)

@@ -146,7 +146,7 @@ function Keeper:start()
   local thread = threading.Thread({ target = run, args = { self }, daemon = true,
     name = "PoolKeeper" })
   family.at_end(self)
-  self.thread = thread:start() -- both or none
+  core.store(self, "thread", thread.start, thread)
   self.begun:wait()
   if self.problem then error(self.problem.value, 0) end
 end

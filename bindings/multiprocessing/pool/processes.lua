@@ -31,8 +31,8 @@ Engine.__index = Engine
 
 -- --- Results -----------------------------------------------------------------
 
-local function complete(engine, id, part)
-  pool.complete(engine.jobs, engine.ready, id, part)
+local function complete(engine, id, part, news)
+  pool.complete(engine.jobs, engine.ready, id, part, news)
 end
 
 --- Wakes the thread that waits for results.
@@ -105,7 +105,7 @@ local function encode(engine, fn)
   local code = {}
   local parcel = pool.encode(fn, engine.held, code)
   if engine.codes[parcel] then return engine.codes[parcel] end
-  engine.serial = engine.serial + 1 local serial = engine.serial -- no other thread between
+  local serial = core.count(engine, "serial")
   code.text = #parcel > LARGE and pool.store(serial, parcel, engine.held, code)
     or pool.inline(serial, parcel)
   engine.codes[parcel], engine.last = code, code
@@ -126,10 +126,8 @@ end
 local function send(engine, job, index, mode, fn, list, first, n, wake)
   if job._refused then error(job._refused, 0) end
   if not job._code then job._code = code_of(engine, fn) end
-  local id, code, held, to = jobs.id(job, index), job._code.text, engine.held, engine.tasks
-  -- No other line between: who is interrupted knows whether it was sent.
-  local size = to:send(id, MODES[mode], code, list, first, n, held, job, wake) job._sent = index
-  return size
+  local id, code, held = jobs.id(job, index), job._code.text, engine.held
+  return engine.tasks:send(id, MODES[mode], code, list, first, n, held, job, wake, index)
 end
 
 --- Part 'index' of the job: the function is called with n arguments, or items,
@@ -143,9 +141,8 @@ function Engine:submit(job, index, mode, fn, list, first, n, wake)
   if not ok then
     local part = self.problem or { jobs.PROBLEM, { value = size } }
     if not job._code then job._refused = size end -- the function cannot travel
-    complete(self, jobs.id(job, index), part) job._sent = index -- both or none
-    self.news:tell()
-    size = 0
+    complete(self, jobs.id(job, index), part, self.news)
+    job._sent, size = index, 0 -- after that: a part may be completed twice
   end
   if self.problem then self:fail() end -- it may have come meanwhile
   return size

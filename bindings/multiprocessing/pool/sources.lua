@@ -30,24 +30,34 @@ function sources.all(items)
 end
 
 local function of_list(list)
-  local i, n = 0, length(list)
-  return function(size)
-    size = math.min(size, n - i)
-    if size <= 0 then return nil end
-    i = i + size return pool.slice(list, i - size + 1, size)
+  local n = length(list)
+  return function(index, size)
+    local begin = (index - 1) * size
+    if begin < n then return pool.slice(list, begin + 1, math.min(size, n - begin)) end
   end
 end
 
+--- An iterator is not called again after its end.
 local function of_iterator(iterator)
-  return function(size)
-    local chunk = { n = 0 }
-    local ok, problem = errors.pcall(fill, chunk, iterator, size)
-    return chunk.n > 0 and chunk or nil, not ok and { value = problem } or nil
+  local chunk, at, ended, problem = nil, 0, false, nil
+  return function(index, size)
+    if index ~= at then
+      chunk = { n = 0 }
+      at = index
+    end
+    if not ended and chunk.n < size then
+      local ok, value = errors.pcall(fill, chunk, iterator, size)
+      if not ok then problem = { value = value } end
+      ended = chunk.n < size
+    end
+    if chunk.n > 0 then return chunk end
+    return nil, problem
   end
 end
 
---- A function that gives up to so many items each time: nil at the end. If an
---- iterator fails, it gives what came before and the problem.
+--- A function that gives the chunk of that index, of up to so many items: each time
+--- the same one, until it is asked for the next. Nil at the end; if an iterator has
+--- failed, and the problem.
 function sources.open(items)
   return arguments.is_callable(items) and of_iterator(items) or of_list(items)
 end

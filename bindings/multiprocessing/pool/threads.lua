@@ -15,7 +15,7 @@ Engine.__index = Engine
 
 --- A part has finished.
 local function complete(engine, id, part)
-  pool.complete(engine.jobs, engine.ready, id, part) engine.news:tell() -- both or none
+  pool.complete(engine.jobs, engine.ready, id, part, engine.news)
 end
 
 --- All that was submitted, and will be, fails with this.
@@ -81,7 +81,7 @@ function start_thread(engine, place)
   engine.started = engine.started + 1
   local thread = threading.Thread({ target = work, args = { engine, place }, daemon = true,
     name = "PoolThread-" .. engine.started })
-  engine.threads[place] = thread:start() -- both or none
+  core.store(engine.threads, place, thread.start, thread)
 end
 
 -- --- The pool ----------------------------------------------------------------
@@ -120,17 +120,24 @@ function Engine:undo()
   self.queue:shutdown(true)
 end
 
+--- Who is interrupted knows whether it was put.
+local put = core.shielded(function(engine, task, job, index)
+  local taken = engine.queue:put(task)
+  if taken then job._sent = index end
+  return taken
+end)
+
 --- Part 'index' of the job: the function is called with n arguments, or items,
 --- of a list (see tasks.call).
 function Engine:submit(job, index, mode, fn, list, first, n)
   local id, args = jobs.id(job, index), pool.slice(list, first, n)
   local task = { job = job._number, id = id, mode = mode, fn = fn, args = args }
-  local taken = false
-  if not self.problem then taken = self.queue:put(task) job._sent = index end
+  local taken = not self.problem and put(self, task, job, index)
   if taken and not self.problem then return 0 end
   if self.problem then self:fail() end -- it may have come meanwhile
   local part = self.problem or { jobs.PROBLEM, { value = "the pool is closed" } }
-  complete(self, id, part) job._sent = index -- both or none
+  complete(self, id, part)
+  job._sent = index -- after that: a part may be completed twice
   return 0
 end
 
