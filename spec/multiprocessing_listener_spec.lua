@@ -267,6 +267,8 @@ function TestListener:testWrongArguments()
     ["a path or {host, port} expected, got table"] = { { "a", 1 }, { family = "AF_UNIX" } },
     ["a path or {host, port} expected, got string"] = { "a", { family = "AF_INET" } },
     ["the path is empty"] = { "" },
+    ["'Listener' (address: the path has a zero byte)"] = { "a\0b" },
+    ["{host, port} expected, port"] = { { "127.0.0.1\0b", 0 } },
     ["port from 0 to 65535"] = { { "a", 65536 } },
     ["port from 0 to 65535)"] = { { "a" } },
     ["authkey: string expected, got number"] = { nil, { authkey = 1 } },
