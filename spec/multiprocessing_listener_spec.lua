@@ -148,6 +148,28 @@ function TestListener:testNamesThatAreNotThere()
   assert_code("ENOENT", Listener, "/no/such/folder/socket")
 end
 
+local function count_descriptors()
+  local n = 0
+  for _ in lfs.dir("/proc/self/fd") do n = n + 1 end
+  return n
+end
+
+--- Who tries until somebody listens does not run out of descriptors before the
+--- collector comes.
+function TestListener:testARefusedClientIsClosedAtOnce()
+  local listener = Listener { "127.0.0.1", 0 }
+  local address = listener.address
+  listener:close()
+  collectgarbage("stop")
+  local before = count_descriptors()
+  for _, nobody in ipairs { new_path(), address } do
+    for _ = 1, 20 do lu.assertFalse((pcall(Client, nobody))) end
+  end
+  local after = count_descriptors()
+  collectgarbage("restart")
+  lu.assertEquals(after, before)
+end
+
 -- 104
 function TestListener:testAfterClose()
   local listener = Listener()
@@ -245,6 +267,8 @@ function TestListener:testWrongArguments()
     ["a path or {host, port} expected, got table"] = { { "a", 1 }, { family = "AF_UNIX" } },
     ["a path or {host, port} expected, got string"] = { "a", { family = "AF_INET" } },
     ["the path is empty"] = { "" },
+    ["'Listener' (address: the path has a zero byte)"] = { "a\0b" },
+    ["{host, port} expected, port"] = { { "127.0.0.1\0b", 0 } },
     ["port from 0 to 65535"] = { { "a", 65536 } },
     ["port from 0 to 65535)"] = { { "a" } },
     ["authkey: string expected, got number"] = { nil, { authkey = 1 } },

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -53,6 +55,9 @@ void connection_opened(Connection *c, int fd) {
   getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size);
   c->how = type == SOCK_SEQPACKET ? &connection_records : &connection_stream;
   c->fd = fd;
+  int on = 1; /* a message does not wait for the next one */
+  if (c->how == &connection_stream)
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 /* --- waiting ------------------------------------------------------------ */

@@ -156,10 +156,13 @@ local function check_address(name, options)
   end
   if family == "AF_UNIX" then
     if address == "" then bad_argument(1, name, "address: the path is empty") end
+    if address:find("\0", 2, true) and address:byte() ~= 0 then
+      bad_argument(1, name, "address: the path has a zero byte")
+    end
     return family, address, 0
   end
   local host, port = address[1], math.tointeger(address[2])
-  if type(host) ~= "string" or not port or port < 0 or port > 65535 then
+  if type(host) ~= "string" or host:find("\0", 1, true) or not port or port < 0 or port > 65535 then
     bad_argument(1, name, "address: {host, port} expected, port from 0 to 65535")
   end
   return family, host ~= "" and host or nil, port

@@ -1,5 +1,5 @@
-/* listener.c - "tidelock._listener": sockets that listen, and connecting to
- * them. multiprocessing/connection.lua makes Listener and Client of it.
+/* listener.c - "tidelock._listener": sockets that listen; connecting to them is
+ * in client.c. multiprocessing/connection.lua makes Listener and Client of it.
  *
  *   listen(family, host or path, port, backlog) -> Socket
  *   connect(family, host or path, port) -> Connection
@@ -11,27 +11,20 @@
  * The file of a Unix socket is removed by the process that made it; but one
  * that was sent to others, by whichever closes it last. */
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "address.h"
+#include "client.h"
 #include "connection.h"
-#include "lookup.h"
 #include "modules.h"
 #include "pickle.h"
 #include "waitable.h"
 
 #define SOCKET "multiprocessing.Socket"
-#define LOOKUP "multiprocessing.Lookup"
-
-/* What connecting to a Unix socket waits at once, when its queue is full: that
- * cannot be polled. */
-enum { PATIENCE = 50000 }; /* microseconds */
 
 typedef struct Socket {
   int fd;         /* GIL: -1 closed */
@@ -41,93 +34,6 @@ typedef struct Socket {
   char *path;     /* GIL: of the file; malloc'd, NULL: there is none */
   bool folder;    /* GIL: was made for it */
 } Socket;
-
-typedef union Address {
-  struct sockaddr any;
-  struct sockaddr_un unix;
-  struct sockaddr_storage room;
-} Address;
-
-/* --- addresses ---------------------------------------------------------- */
-
-static TL_GIL int check_family(lua_State *L, int arg) {
-  static const char *const names[] = {"AF_UNIX", "AF_INET", "AF_INET6",
-                                      "AF_UNSPEC", NULL};
-  static const int families[] = {AF_UNIX, AF_INET, AF_INET6, AF_UNSPEC};
-  return families[luaL_checkoption(L, arg, NULL, names)];
-}
-
-/* The path at 'arg' as an address; returns its length. One that begins with a
- * zero byte names no file (Linux's abstract sockets). */
-static TL_GIL socklen_t unix_address(lua_State *L, int arg, Address *a) {
-  size_t n;
-  const char *path = luaL_checklstring(L, arg, &n);
-  bool named = n > 0 && path[0] != '\0';
-  luaL_argcheck(L, n > 0 && !(named && strlen(path) != n), arg,
-                "path expected");
-  *a = (Address){.unix = {.sun_family = AF_UNIX}};
-  if (n + named > sizeof a->unix.sun_path)
-    tl_error_os(L, ENAMETOOLONG, "the path of a Unix socket");
-  memcpy(a->unix.sun_path, path, n);
-  return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + named);
-}
-
-/* Pushes a path, or {host, port}. */
-static TL_GIL void push_address(lua_State *L, const Address *a, socklen_t n) {
-  if (a->any.sa_family == AF_UNIX || n == 0) {
-    size_t start = offsetof(struct sockaddr_un, sun_path);
-    const char *path = a->unix.sun_path;
-    size_t length = n > start ? n - start : 0;
-    if (length > 0 && path[0] != '\0') length = strnlen(path, length);
-    lua_pushlstring(L, path, length);
-    return;
-  }
-  char host[NI_MAXHOST], port[NI_MAXSERV];
-  int err = getnameinfo(&a->any, n, host, sizeof host, port, sizeof port,
-                        NI_NUMERICHOST | NI_NUMERICSERV);
-  if (err) tl_error(L, "OSError", "address: %s", gai_strerror(err));
-  lua_createtable(L, 2, 0);
-  lua_pushstring(L, host);
-  lua_rawseti(L, -2, 1);
-  lua_pushinteger(L, strtol(port, NULL, 10));
-  lua_rawseti(L, -2, 2);
-}
-
-typedef struct Lookup { /* keeps the answer */
-  os_lookup *os;
-} Lookup;
-
-static TL_GIL int lookup_gc(lua_State *L) {
-  Lookup *l = lua_touserdata(L, 1);
-  os_lookup_drop(l->os);
-  l->os = NULL;
-  return 0;
-}
-
-/* The addresses of the host at 'arg' and the port at 'arg + 1'; pushes what
- * keeps them. Raises if there are none. */
-static TL_GIL const struct addrinfo *look_up(lua_State *L, int arg, int family,
-                                             int flags) {
-  const char *host = luaL_optstring(L, arg, NULL);
-  lua_Integer port = luaL_checkinteger(L, arg + 1);
-  luaL_argcheck(L, port >= 0 && port <= 65535, arg + 1, "no port");
-  Lookup *l = lua_newuserdatauv(L, sizeof *l, 0);
-  l->os = NULL;
-  luaL_setmetatable(L, LOOKUP);
-  int err = os_lookup_start(&l->os, host, (int)port, family, flags);
-  if (err) tl_error_os(L, -err, "looking for an address");
-  for (int ready = 0; os_lookup_fd(l->os) >= 0 && ready <= 0;) {
-    ready = tl_wait_fd(L, os_lookup_fd(l->os), POLLIN, TL_FOREVER, "address");
-    connection_raise(L, ready < 0 ? ready : 0, "looking for an address");
-  }
-  const struct addrinfo *list;
-  int error = os_lookup_answer(l->os, &list, &err);
-  if (error == EAI_SYSTEM) tl_error_os(L, err, host);
-  if (error)
-    tl_error(L, "OSError", "%s: %s", host ? host : "(any host)",
-             gai_strerror(error));
-  return list;
-}
 
 /* --- listening ---------------------------------------------------------- */
 
@@ -234,7 +140,7 @@ static TL_GIL void make_path(lua_State *L, Socket *s) {
 static TL_GIL void listen_unix(lua_State *L, Socket *s, int backlog) {
   if (lua_isnoneornil(L, 2)) make_path(L, s);
   Address a;
-  socklen_t n = unix_address(L, 2, &a);
+  socklen_t n = address_unix(L, 2, &a);
   char *path = NULL;
   if (!s->path && a.unix.sun_path[0] != '\0') {
     path = strdup(a.unix.sun_path);
@@ -250,7 +156,7 @@ static TL_GIL void listen_unix(lua_State *L, Socket *s, int backlog) {
 
 static TL_GIL void listen_inet(lua_State *L, Socket *s, int family,
                                int backlog) {
-  const struct addrinfo *a = look_up(L, 2, family, AI_PASSIVE);
+  const struct addrinfo *a = address_look_up(L, 2, family, AI_PASSIVE);
   int err = -EADDRNOTAVAIL;
   for (; a && err; a = a->ai_next)
     err = open_socket(s, SOCK_STREAM, a->ai_addr, a->ai_addrlen, backlog);
@@ -258,7 +164,7 @@ static TL_GIL void listen_inet(lua_State *L, Socket *s, int family,
 }
 
 static TL_GIL int listener_listen(lua_State *L) {
-  int family = check_family(L, 1);
+  int family = address_family(L, 1);
   int backlog = (int)bind_count(L, 4, 1, 0);
   lua_settop(L, 4);
   Socket *s = new_socket(L);
@@ -277,12 +183,6 @@ static TL_GIL void await_client(lua_State *L, Socket *s) {
   int ready = tl_wait_fd(L, s->fd, POLLIN, TL_FOREVER, "accept");
   tl_users_leave(&s->users);
   connection_raise(L, ready < 0 ? ready : 0, "accept");
-}
-
-static void tune(int fd, int family) {
-  int on = 1;
-  if (family == AF_UNIX) return;
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 /* Whether accept's error is that of a connection which is gone already: of the
@@ -315,8 +215,7 @@ static TL_GIL int socket_accept(lua_State *L) {
       return tl_error_os(L, errno, "accept");
   }
   connection_opened(c, fd);
-  tune(fd, peer.any.sa_family);
-  push_address(L, &peer, n);
+  address_push(L, &peer, n);
   return 2;
 }
 
@@ -355,7 +254,7 @@ static TL_GIL int socket_address(lua_State *L) {
   socklen_t n = sizeof a;
   if (getsockname(check_open(L)->fd, &a.any, &n) < 0)
     return tl_error_os(L, errno, "address");
-  push_address(L, &a, n);
+  address_push(L, &a, n);
   return 1;
 }
 
@@ -421,74 +320,6 @@ static TL_GIL void unpack(lua_State *L, int *fds, int n) {
 static const tl_portable portable = {
     .name = "Listener", .pack = pack, .unpack = unpack};
 
-/* --- connecting --------------------------------------------------------- */
-
-/* One attempt to connect c; 0 or a negative errno, with c closed. Raises only
- * what is pending. */
-static TL_GIL int connect_inet(lua_State *L, Connection *c,
-                               const struct addrinfo *a) {
-  int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return -errno;
-  connection_opened(c, fd);
-  int err = connect(fd, a->ai_addr, a->ai_addrlen) < 0 ? -errno : 0;
-  bool waits = err == -EINPROGRESS || err == -EINTR;
-  while (waits) {
-    err = connection_wait(L, c, POLLOUT, TL_FOREVER);
-    waits = err == -EINTR;
-    if (waits) tl_check(L);
-    socklen_t n = sizeof err;
-    if (!err && getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &n) < 0) err = errno;
-    if (err > 0) err = -err;
-  }
-  if (!err && fcntl(fd, F_SETFL, 0) < 0) err = -errno;
-  if (!err) return tune(fd, a->ai_family), 0;
-  connection_close_now(c);
-  return err;
-}
-
-static TL_GIL void connect_unix(lua_State *L, Connection *c) {
-  Address a;
-  socklen_t n = unix_address(L, 2, &a);
-  struct timeval patience = {.tv_usec = PATIENCE}, forever = {0};
-  if (tl_in_finalizer(L)) luaL_error(L, "cannot wait in a finalizer");
-  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-  if (fd < 0) tl_error_os(L, errno, "connect");
-  connection_opened(c, fd);
-  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-  for (;;) {
-    tl_users_enter(&c->users);
-    tl_block_begin(bind_thread(), "connect");
-    int err = connect(fd, &a.any, n) < 0 ? errno : 0;
-    tl_block_end(bind_thread());
-    tl_users_leave(&c->users);
-    if (!err) break;
-    if (err != EAGAIN && err != EINTR)
-      tl_error_os(L, err, a.unix.sun_path[0] ? a.unix.sun_path : "connect");
-    tl_check(L);
-  }
-  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &forever, sizeof forever);
-}
-
-static TL_GIL int listener_connect(lua_State *L) {
-  int family = check_family(L, 1);
-  lua_settop(L, 3);
-  Connection *c = connection_new(L);
-  if (family == AF_UNIX) {
-    connect_unix(L, c);
-    return 1;
-  }
-  const struct addrinfo *a = look_up(L, 2, family, 0);
-  int err = -EADDRNOTAVAIL;
-  for (; a && err; a = a->ai_next)
-    err = connect_inet(L, c, a);
-  const char *host = luaL_optstring(L, 2, "connect");
-  if (err == -ETIMEDOUT)
-    return tl_error_os(L, ETIMEDOUT, host); /* the network's */
-  connection_raise(L, err, host);
-  lua_settop(L, 4);
-  return 1;
-}
-
 static const luaL_Reg methods[] = {
     {"accept", socket_accept}, {"address", socket_address},
     {"close", socket_close},   {"fileno", socket_fileno},
@@ -496,17 +327,15 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg metamethods[] = {
     {"__gc", socket_gc}, {"__close", socket_close}, {NULL, NULL}};
 static const luaL_Reg getters[] = {{"closed", socket_get_closed}, {NULL, NULL}};
-static const luaL_Reg lookup_metamethods[] = {{"__gc", lookup_gc},
-                                              {NULL, NULL}};
 static const luaL_Reg functions[] = {
-    {"connect", listener_connect}, {"listen", listener_listen}, {NULL, NULL}};
+    {"connect", client_connect}, {"listen", listener_listen}, {NULL, NULL}};
 
 TL_GIL int luaopen_tl_listener(lua_State *L) {
   luaL_requiref(L, "tidelock._connection", luaopen_tl_connection, 0);
   bind_newclass_attrs(L, SOCKET, methods, metamethods, getters, NULL);
   waitable_register(L, SOCKET, &waitable);
   tl_portable_register(L, SOCKET, "tidelock._listener", &portable);
-  bind_newclass(L, LOOKUP, NULL, lookup_metamethods);
+  address_init(L);
   luaL_newlib(L, functions);
   return 1;
 }
