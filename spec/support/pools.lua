@@ -219,8 +219,10 @@ return function(make)
     local ok, problem = pcall(it.next, it, 0.01)
     lu.assertFalse(ok)
     lu.assertTrue(errors.is(problem, errors.TimeoutError))
+    lu.assertEquals(tostring(it), "<IMapIterator 0 of 2 chunks>")
     gate:set()
     lu.assertEquals({ it:next(LIMIT), it(), it() }, { 1, 2 })
+    lu.assertEquals(tostring(it), "<IMapIterator 2 of 2 chunks>")
   end
 
   -- 19 of the pains: an endless input is not swallowed. Whole chunks are taken as
