@@ -28,6 +28,7 @@ static int set_attributes(posix_spawnattr_t *attr, const os_child_options *o) {
   sigaddset(&usual, SIGPIPE);
   sigaddset(&usual, SIGXFSZ);
   sigaddset(&usual, SIGURG);
+  if (o->default_signals) sigfillset(&usual);
   int flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
   if (o->new_session) flags |= POSIX_SPAWN_SETSID;
   if (o->new_group) flags |= POSIX_SPAWN_SETPGROUP;

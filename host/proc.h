@@ -31,6 +31,7 @@ typedef struct os_child_options {
   const int *fds;       /* three: its standard streams; -1 or NULL: this
                            process's. They may be 0..2 in any order. */
   const sigset_t *mask; /* its signal mask; never NULL */
+  bool default_signals; /* it ignores none, whatever this process does */
   bool close_fds;       /* it has no other descriptors but those of 'keep'.
                            Otherwise it has all without close-on-exec */
   const int *keep;      /* those above 2 are kept under their numbers, with

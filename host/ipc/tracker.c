@@ -5,9 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "named.h"
@@ -42,55 +40,42 @@ static const char script[] =
 
 /* Of this process's surroundings it keeps nothing: neither a stream that
  * somebody waits for the end of, nor a signal that is ignored. */
-static int prepare(posix_spawnattr_t *attr, posix_spawn_file_actions_t *actions,
-                   int input) {
-  sigset_t all, none;
-  sigfillset(&all);
-  sigemptyset(&none);
-  posix_spawnattr_setsigdefault(attr, &all);
-  posix_spawnattr_setsigmask(attr, &none);
-  int err = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSID |
-                                               POSIX_SPAWN_SETSIGMASK |
-                                               POSIX_SPAWN_SETSIGDEF);
-  if (!err) err = posix_spawn_file_actions_adddup2(actions, input, 0);
-  for (int fd = 1; fd <= 2 && !err; fd++)
-    err =
-        posix_spawn_file_actions_addopen(actions, fd, "/dev/null", O_WRONLY, 0);
-  if (!err) err = posix_spawn_file_actions_addclosefrom_np(actions, 3);
-  return err;
-}
-
-static int spawn(pid_t *pid, int input) {
+static int start(int input) {
   char *const argv[] = {"sh", "-c", (char *)script, NULL};
   char *const env[] = {"PATH=/usr/bin:/bin", NULL};
-  posix_spawnattr_t attr;
-  posix_spawn_file_actions_t actions;
-  int err = posix_spawnattr_init(&attr);
-  if (err) return -err;
-  err = posix_spawn_file_actions_init(&actions);
-  if (!err) {
-    err = prepare(&attr, &actions, input);
-    if (!err) err = posix_spawn(pid, "/bin/sh", &actions, &attr, argv, env);
-    posix_spawn_file_actions_destroy(&actions);
-  }
-  posix_spawnattr_destroy(&attr);
-  return -err;
+  sigset_t none;
+  sigemptyset(&none);
+  int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  if (null < 0) return -errno;
+  os_child shell;
+  int err = os_child_start(
+      &shell, &(os_child_options){.path = "/bin/sh",
+                                  .argv = argv,
+                                  .env = env,
+                                  .fds = (const int[]){input, null, null},
+                                  .mask = &none,
+                                  .default_signals = true,
+                                  .close_fds = true,
+                                  .new_session = true});
+  os_close(null);
+  if (err) return err;
+  int status;
+  os_child_wait(&shell, &status);
+  os_child_forget(&shell);
+  return 0;
 }
 
 int ipc_tracker_start(ipc_tracker *t) {
   int fds[2];
   int err = os_pipe(fds);
   if (err) return err;
-  pid_t pid = 0;
-  err = spawn(&pid, fds[0]);
+  err = start(fds[0]);
   os_close(fds[0]);
   if (!err && fcntl(fds[1], F_SETFL, O_WRONLY | O_NONBLOCK) < 0) err = -errno;
   if (err)
     os_close(fds[1]);
   else
     t->fd = fds[1];
-  while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-    ;
   return err;
 }
 

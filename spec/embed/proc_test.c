@@ -207,6 +207,23 @@ static void run_so(os_child_options o, char *out, size_t n, int *status) {
   *status = finish(&c);
 }
 
+/* Those that this process was started with ignored are usual as well. */
+static void it_may_have_the_usual_dispositions_alone(void **state) {
+  (void)state;
+  char *const argv[] = {"cat", "/proc/self/status", NULL};
+  struct sigaction ignore = {.sa_handler = SIG_IGN}, old;
+  os_child_options o = {.path = "/bin/cat", .argv = argv};
+  char text[8192];
+  int status;
+  sigaction(SIGUSR1, &ignore, &old);
+  run_so(o, text, sizeof text, &status);
+  assert_true((set_in(text, "SigIgn:\t") & bit(SIGUSR1)) != 0);
+  o.default_signals = true;
+  run_so(o, text, sizeof text, &status);
+  assert_true((set_in(text, "SigIgn:\t") & bit(SIGUSR1)) == 0);
+  sigaction(SIGUSR1, &old, NULL);
+}
+
 /* In the child's PATH and not in this process's; what cannot be executed there
  * is passed over, and remembered. */
 static void a_program_is_looked_for_in_path(void **state) {
@@ -450,6 +467,7 @@ int main(void) {
       TEST(a_child_inherits_no_descriptor_of_ours),
       TEST(its_streams_are_those_given),
       TEST(what_cannot_be_executed_is_told_with_errno),
+      TEST(it_may_have_the_usual_dispositions_alone),
       TEST(a_program_is_looked_for_in_path),
       TEST(it_starts_in_its_folder),
       TEST(it_has_the_descriptors_that_are_kept),
