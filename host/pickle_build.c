@@ -241,7 +241,9 @@ void tl_build_setclass(lua_State *L, const tl_reader *r) {
 
 void tl_build_restore(lua_State *L, const tl_read_frame *f) {
   int list = lua_gettop(L), n = (int)f->n;
-  luaL_checkstack(L, n + 12, "too many values for restore");
+  if (!lua_checkstack(L, n + 12))
+    tl_error(L, "UnpicklingError",
+             "stack overflow: there is no room for the values of an object");
   lua_rawgeti(L, list, (lua_Integer)n + 1);
   for (int i = 1; i <= n; i++)
     lua_rawgeti(L, list, i);

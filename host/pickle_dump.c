@@ -178,9 +178,10 @@ static TL_GIL void dump(lua_State *L, tl_pickler *p, int idx) {
   lua_pushcfunction(L, try_carefully);
   lua_pushvalue(L, idx);
   lua_pushvalue(L, base);
-  int status = lua_pcall(L, 2, 0, 0);
-  if (status != LUA_OK && is_about_next(L, p)) tl_pickler_changed(L);
-  if (status != LUA_OK) lua_error(L);
+  if (lua_pcall(L, 2, 0, 0) == LUA_OK) return;
+  tl_pickler_free(L, p); /* now: others may wait until its descriptors close */
+  if (is_about_next(L, p)) tl_pickler_changed(L);
+  lua_error(L);
 }
 
 #define LARGE ((size_t)64 * 1024)

@@ -409,7 +409,8 @@ lua_Integer tl_pickle_load_items(lua_State *L, int idx, lua_Integer n,
                                  unsigned flags) {
   tl_reader r;
   start(&r, data, size, flags);
-  r.list = lua_absindex(L, idx);
+  idx = lua_absindex(L, idx);
+  r.list = idx;
   r.behind = n;
   load_all(L, &r);
   if (!lua_rawequal(L, -1, idx)) tl_read_damaged(L, &r, "no items");

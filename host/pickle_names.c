@@ -14,6 +14,7 @@
  * that may use it. */
 #include "errors.h"
 #include "pickler.h"
+#include "weak.h"
 
 static const char found_key; /* registry: module to whether require finds it;
                                 weak keys */
@@ -68,22 +69,10 @@ static TL_GIL bool search(lua_State *L, int name) {
   return found;
 }
 
-static TL_GIL void push_found(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &found_key) == LUA_TTABLE) return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &found_key);
-}
-
 /* Looks once for each module (any user code may run). 'list' is a table of
  * their names. */
 static TL_GIL void search_all(lua_State *L, int list) {
-  push_found(L);
+  tl_weak_push(L, &found_key);
   lua_Integer n = (lua_Integer)lua_rawlen(L, list);
   for (lua_Integer i = 1; i <= n; i++) {
     lua_rawgeti(L, list, i);
@@ -120,7 +109,7 @@ bool tl_names_ask(lua_State *L, const tl_pickler *p) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &found_key) != LUA_TTABLE) {
     if (!p->careful) return lua_pop(L, 1), false;
     lua_pop(L, 1);
-    push_found(L);
+    tl_weak_push(L, &found_key);
   }
   if (p->careful)
     lua_newtable(L);
@@ -147,11 +136,11 @@ bool tl_names_ask(lua_State *L, const tl_pickler *p) {
   return true;
 }
 
-/* Whether require finds the module on the top. */
-static TL_GIL bool is_found(lua_State *L) {
+/* Whether require finds the module at the absolute index. */
+static TL_GIL bool is_found(lua_State *L, int module) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &found_key) != LUA_TTABLE)
     return lua_pop(L, 1), false;
-  lua_pushvalue(L, -2);
+  lua_pushvalue(L, module);
   lua_rawget(L, -2);
   bool found = lua_toboolean(L, -1);
   lua_pop(L, 2);
@@ -208,7 +197,7 @@ bool tl_names_all(lua_State *L, tl_pickler *p) {
       lua_pop(L, 1);
       continue;
     }
-    bool found = is_found(L);
+    bool found = is_found(L, module);
     if (lua_isfunction(L, module) && (found || lua_iscfunction(L, module)))
       make_known(L, p, module);
     if (lua_istable(L, module)) {
@@ -253,25 +242,35 @@ static TL_GIL void propose(lua_State *L, int best, int name, int field) {
   lua_copy(L, field, best + 1);
 }
 
+/* Whether the value at idx is that at 'value', of this address. Few have it. */
+static TL_GIL bool is_same(lua_State *L, int idx, int value, const void *ptr) {
+  return lua_topointer(L, idx) == ptr && lua_rawequal(L, idx, value);
+}
+
+/* The same for all that names the value below 'best' in the module at 'name' +
+ * 1, the top. */
+static TL_GIL void propose_all(lua_State *L, int best, int name) {
+  int value = best - 1, module = name + 1;
+  const void *ptr = lua_topointer(L, value);
+  lua_pushnil(L);
+  if (is_same(L, module, value, ptr)) propose(L, best, name, module + 1);
+  if (!lua_istable(L, module)) return;
+  while (lua_next(L, module)) {
+    if (is_same(L, -1, value, ptr) && is_field(L, module, is_found(L, module)))
+      propose(L, best, name, module + 1);
+    lua_pop(L, 1);
+  }
+}
+
 bool tl_names_push(lua_State *L) {
   luaL_checkstack(L, 12, NULL);
-  int value = lua_gettop(L), best = value + 1;
+  int value = lua_gettop(L), best = value + 1, name = value + 4;
   lua_pushnil(L);
   lua_pushnil(L);
   push_loaded(L);
   lua_pushnil(L);
   while (lua_next(L, best + 2)) {
-    int name = best + 3, module = best + 4;
-    if (lua_type(L, name) == LUA_TSTRING) {
-      bool found = is_found(L);
-      lua_pushnil(L);
-      if (lua_rawequal(L, module, value)) propose(L, best, name, module + 1);
-      while (lua_istable(L, module) && lua_next(L, module)) {
-        if (lua_rawequal(L, -1, value) && is_field(L, module, found))
-          propose(L, best, name, module + 1);
-        lua_pop(L, 1);
-      }
-    }
+    if (lua_type(L, name) == LUA_TSTRING) propose_all(L, best, name);
     lua_settop(L, name);
   }
   lua_settop(L, best + 1);

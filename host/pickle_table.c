@@ -128,7 +128,11 @@ static TL_GIL int put_sequence(lua_State *L, tl_pickler *p, tl_frame *f) {
       break;
     }
     if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) != f->done + 1) {
-      lua_pop(L, 1);
+      lua_pop(L, 2); /* the traversal will go on behind the sequence */
+      if (f->done)
+        lua_pushinteger(L, f->done);
+      else
+        lua_pushnil(L);
       break;
     }
     f->done++;
@@ -165,6 +169,39 @@ static TL_GIL void put_integers(lua_State *L, tl_pickler *p, tl_frame *f) {
   f->done -= got - i;
 }
 
+/* The list ends before the element that was met last. Its length has as many
+ * bytes as before. */
+static void end_list_early(tl_pickler *p, tl_frame *f) {
+  unsigned char *byte = (unsigned char *)p->buf + f->at + 1;
+  f->n = --f->done;
+  uint64_t n = (uint64_t)f->n;
+  for (; *byte & 0x80; n >>= 7)
+    *byte++ = (unsigned char)(n | 0x80);
+  *byte = (unsigned char)n;
+}
+
+/* The element that was met last is nil. The length of a table is any border,
+ * maybe one far beyond most of what it has: before a wide gap the list ends,
+ * and what is behind that are pairs. */
+static TL_GIL void put_gap(lua_State *L, tl_pickler *p, tl_frame *f) {
+  enum { WIDE = 100 };
+  lua_Integer gap = 1, most = f->n - f->done + 1;
+  if (most > WIDE) most = WIDE;
+  for (; gap < most; gap++) {
+    bool is_nil = lua_rawgeti(L, -2, f->done + gap) == LUA_TNIL;
+    lua_pop(L, 1);
+    if (!is_nil) break;
+  }
+  if (gap == most) {
+    end_list_early(p, f);
+    return;
+  }
+  tl_put_room(L, p, WIDE);
+  memset(p->buf + p->size, OP_NIL, (size_t)gap);
+  p->size += (size_t)gap;
+  f->done += gap - 1;
+}
+
 /* The elements that were out of order; all of items. */
 static TL_GIL int put_array(lua_State *L, tl_pickler *p, tl_frame *f) {
   while (f->done < f->n) {
@@ -173,15 +210,13 @@ static TL_GIL int put_array(lua_State *L, tl_pickler *p, tl_frame *f) {
       put_integers(L, p, f);
       continue;
     }
+    if (lua_isnil(L, -1) && f->kind == TL_FRAME_TABLE) {
+      lua_pop(L, 1);
+      put_gap(L, p, f);
+      continue;
+    }
     int result = tl_put_value(L, p);
     if (result != TL_PUT_DONE) return result;
-  }
-  if (f->sequence < f->n && f->kind == TL_FRAME_TABLE) {
-    lua_pop(L, 1); /* the traversal goes on from here */
-    if (f->sequence)
-      lua_pushinteger(L, f->sequence);
-    else
-      lua_pushnil(L);
   }
   f->phase = TL_PHASE_PAIRS;
   return TL_PUT_DONE;

@@ -271,6 +271,22 @@ function TestSend:testHandlesOfAFailedSend()
   lu.assertErrorMsgContains("ended", receiver.recv, receiver)
 end
 
+--- Nor does what goes along with a value that cannot travel stay open.
+function TestSend:testHandlesBesideWhatCannotTravel()
+  local receiver <close>, sender = mp.Pipe(false)
+  local a, b <close> = mp.Pipe()
+  local _ <close> = a
+  collectgarbage("stop")
+  local ok, problem = pcall(a.send, a, { sender, coroutine.create(print) })
+  sender:close()
+  local ended = receiver:poll(0)
+  collectgarbage("restart")
+  lu.assertFalse(ok)
+  lu.assertStrContains(problem.message, "a thread at value[2]")
+  lu.assertTrue(ended)
+  lu.assertFalse(b:poll())
+end
+
 --- What is no value is gone, and the next message is understood.
 function TestSend:testGarbage()
   each_kind(function(a, b)

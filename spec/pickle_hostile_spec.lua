@@ -121,6 +121,13 @@ function TestHostile:testCountsThatPromiseTooMuch()
   lu.assertTrue(collectgarbage("count") < before + 1000)
 end
 
+-- More than a function takes as arguments.
+function TestHostile:testValuesThatRestoreCannotTake()
+  local n = 1000000
+  refuses("there is no room for the values", HEADER .. PLAIN .. "\xFA\x94hostile_spec.Reduced"
+    .. varint(n) .. ("\xE0"):rep(n))
+end
+
 -- Each of them alone is not too large; together they would be.
 function TestHostile:testNestedCountsThatPromiseTooMuch()
   local parts = { HEADER .. PLAIN }

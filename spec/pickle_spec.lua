@@ -128,6 +128,31 @@ function TestPickle:testTablesWithManyPairs()
   end
 end
 
+-- The length of a table may lie far beyond most of its elements, as that of a
+-- constructor with flags does.
+function TestPickle:testTablesWithWideGaps()
+  for last = 0, 40 do
+    local text = {}
+    for bit = 0, last do text[bit + 1] = ("[1 << %d] = 'f%d'"):format(bit, bit) end
+    local flags = load("return {" .. table.concat(text, ",") .. "}")()
+    check(flags)
+    lu.assertTrue(#pickle.dumps(flags) < 1000)
+  end
+  for gap = 97, 103 do
+    for _, first in ipairs({ 0, 1, 2, 20 }) do
+      local t, down = {}, {}
+      for i = 1, first do t[i] = i end
+      for i = 0, 2 do t[first + gap + i * gap] = { i } end
+      for i = first + 3 * gap, 1, -1 do down[i] = t[i] end
+      check(t)
+      check(down)
+      check(table.pack(table.unpack(t, 1, first + 3 * gap)))
+      t.x = t
+      check(t)
+    end
+  end
+end
+
 function TestPickle:testAnElementInTheHashPartIsWrittenOnce()
   local late, early = { x = 1, y = 2, z = 3 }, { "first", x = 1, y = 2, z = 3 }
   late[1] = "first" -- there is a free place

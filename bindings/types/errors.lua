@@ -57,7 +57,8 @@ errors.SSLError = {} -- a RequestException
 ---@nodiscard
 function errors.new(class, message, fields) end
 
---- A new class.
+--- A new class. A copy of it that comes from another process is the class itself if
+--- a module has it: see `pickle`.
 ---@param name string
 ---@param parent? errors.Error a class; usually `errors.Error`
 ---@return errors.Error

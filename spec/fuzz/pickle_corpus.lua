@@ -32,6 +32,8 @@ local values = {
     ("long"):rep(20), ("longer"):rep(200), [1.5] = 1, [true] = 2 },
   pairs = many,
   holes = { 1, nil, 3, nil, n = 5 },
+  gaps = { [1] = 1, [2] = 2, [4] = 4, [8] = 8, [16] = 16, [32] = 32, [64] = 64, [128] = 128,
+    [256] = 256 },
   cycle = cycle,
   keys = { [{}] = {}, [{ 1 }] = 1 },
   plain = { setmetatable({ 1, x = {} }, Plain), setmetatable({}, Plain) },
