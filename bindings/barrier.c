@@ -146,11 +146,7 @@ static TL_GIL int entered(lua_State *L, int status, lua_KContext ctx) {
 static TL_GIL int barrier_wait(lua_State *L) {
   Barrier *b = check_barrier(L);
   lua_settop(L, 2);
-  if (lua_isnil(L, 2) && b->timeout >= 0) {
-    lua_pushnumber(L, b->timeout);
-    lua_replace(L, 2);
-  }
-  int64_t deadline = bind_deadline(L, 2);
+  int64_t deadline = bind_deadline_or(L, 2, b->timeout);
   if (!b->acting || b->broken) return enter(L, b, deadline);
   lua_pushinteger(L, deadline);
   lua_replace(L, 2);
@@ -189,15 +185,7 @@ static TL_GIL Barrier *push_barrier(lua_State *L, lua_Integer parties) {
 }
 
 static TL_GIL int barrier_new(lua_State *L) {
-  static const char *const options[] = {"parties", "action", "timeout", NULL};
-  bind_options(L, 1, options);
-  lua_settop(L, 3);
-  luaL_checkinteger(L, 1);
-  lua_Integer parties = bind_count(L, 1, 1, 1);
-  luaL_argcheck(L, parties <= INT_MAX, 1, "too many parties");
-  if (!lua_isnil(L, 2)) bind_checkcallable(L, 2);
-  bind_deadline(L, 3);
-  push_barrier(L, parties);
+  push_barrier(L, bind_parties(L, INT_MAX));
   return 1;
 }
 

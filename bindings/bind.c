@@ -107,6 +107,11 @@ int64_t bind_deadline(lua_State *L, int arg) {
   return s > 0 ? seconds_from_now(s) : 0;
 }
 
+int64_t bind_deadline_or(lua_State *L, int arg, lua_Number usual) {
+  if (!lua_isnoneornil(L, arg) || usual < 0) return bind_deadline(L, arg);
+  return usual > 0 ? seconds_from_now(usual) : 0;
+}
+
 /* A boolean argument, true when absent. */
 static TL_GIL bool check_flag(lua_State *L, int arg) {
   if (lua_isnoneornil(L, arg)) return true;
@@ -249,6 +254,18 @@ lua_Integer bind_count(lua_State *L, int arg, lua_Integer usual,
   if (tl_unlikely(n < least))
     luaL_argerror(L, arg, lua_pushfstring(L, "must be at least %I", least));
   return n;
+}
+
+lua_Integer bind_parties(lua_State *L, lua_Integer most) {
+  static const char *const options[] = {"parties", "action", "timeout", NULL};
+  bind_options(L, 1, options);
+  lua_settop(L, 3);
+  luaL_checkinteger(L, 1);
+  lua_Integer parties = bind_count(L, 1, 1, 1);
+  luaL_argcheck(L, parties <= most, 1, "too many parties");
+  if (!lua_isnil(L, 2)) bind_checkcallable(L, 2);
+  bind_deadline(L, 3);
+  return parties;
 }
 
 /* How many arguments the table at idx says it holds, -1 if it says nonsense. */

@@ -41,6 +41,13 @@ static inline TL_GIL void *bind_checktagged(lua_State *L, const void *tag,
  * an argument error. */
 int64_t bind_deadline(lua_State *L, int arg) TL_GIL;
 
+/* The same with 'usual' seconds when it is absent; negative: for ever. */
+int64_t bind_deadline_or(lua_State *L, int arg, lua_Number usual) TL_GIL;
+
+/* Barrier's arguments (parties [, action [, timeout]]), or a table of them:
+ * checked and left at 1 to 3. Returns the parties, 'most' at most. */
+lua_Integer bind_parties(lua_State *L, lua_Integer most) TL_GIL;
+
 /* The arguments (blocking = true, timeout = -1) of acquire at 'arg' and
  * 'arg + 1', as a deadline. A timeout of -1 waits for ever; with blocking false
  * a timeout is an error. */

@@ -166,12 +166,7 @@ static TL_GIL int wait_until(lua_State *L, Barrier *b, int64_t deadline) {
 
 static TL_GIL int barrier_wait(lua_State *L) {
   Barrier *b = check_barrier(L);
-  lua_settop(L, 2);
-  if (lua_isnil(L, 2) && b->timeout >= 0) {
-    lua_pushnumber(L, b->timeout);
-    lua_replace(L, 2);
-  }
-  int64_t deadline = bind_deadline(L, 2);
+  int64_t deadline = bind_deadline_or(L, 2, b->timeout);
   if (deadline != 0 && tl_in_finalizer(L))
     return luaL_error(L, "cannot wait in a finalizer");
   luaL_checkstack(L, 2 * LUA_MINSTACK, NULL);
@@ -215,18 +210,10 @@ static TL_GIL Barrier *new_barrier(lua_State *L, int action,
 }
 
 static TL_GIL int barrier_new(lua_State *L) {
-  static const char *const options[] = {"parties", "action", "timeout", NULL};
-  bind_options(L, 1, options);
-  lua_settop(L, 3);
-  luaL_checkinteger(L, 1);
-  lua_Integer parties = bind_count(L, 1, 1, 1);
-  luaL_argcheck(L, parties <= IPC_BARRIER_RECORDS / 2, 1, "too many parties");
-  if (!lua_isnil(L, 2)) bind_checkcallable(L, 2);
-  bind_deadline(L, 3);
+  uint32_t parties = (uint32_t)bind_parties(L, IPC_BARRIER_RECORDS / 2);
   Barrier *b = new_barrier(L, 2, luaL_optnumber(L, 3, -1));
-  int err = ipc_barrier_create(&b->os, (uint32_t)parties);
-  if (sync_made_room(L, err))
-    err = ipc_barrier_create(&b->os, (uint32_t)parties);
+  int err = ipc_barrier_create(&b->os, parties);
+  if (sync_made_room(L, err)) err = ipc_barrier_create(&b->os, parties);
   if (err) return tl_error_os(L, -err, "Barrier");
   b->tag = &tag;
   return 1;

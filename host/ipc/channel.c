@@ -142,12 +142,10 @@ int ipc_channel_put(ipc_channel *c, ipc_wait *w, const struct iovec *parts,
                     int n, int wake, uint32_t *number) {
   ipc_channel_memory *m = c->memory;
   forget_sleep(m, w);
+  /* It waited to make room, which it may not need any more. */
+  if (w->word == ipc_low_half(&m->taking)) ipc_lockword_quit(&m->taking);
   if (atomic_load(&m->closed)) return IPC_CHANNEL_CLOSED;
-  bool woken_for_room = w->word == ipc_low_half(&m->taking);
-  if (!take_lock(&m->putting, w, &c->put_looked)) {
-    if (woken_for_room) ipc_lockword_quit(&m->taking); /* another's turn now */
-    return IPC_CHANNEL_LOCKED;
-  }
+  if (!take_lock(&m->putting, w, &c->put_looked)) return IPC_CHANNEL_LOCKED;
   *number = ipc_ring_put_number(&m->ring);
   int err = put_locked(c, w, parts, n);
   if (err == -ENOSPC) {

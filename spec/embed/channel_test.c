@@ -317,12 +317,29 @@ static void test_a_wake_up_is_passed_on(void **state) {
   ipc_channel_close(&channel);
 }
 
+/* A putter that waited for room, and has waited long, finds some: the lock that
+ * it needed to make more is not kept for it. */
+static void test_a_turn_that_is_not_needed_is_passed_on(void **state) {
+  (void)state;
+  const uint64_t reserved = 2;
+  make(0);
+  ipc_channel_memory *m = channel.memory;
+  ipc_wait getter = ipc_wait_start(OS_FOREVER), putter = getter;
+  putter.word = ipc_low_half(&m->taking);
+  putter.slept = putter.patient = true;
+  atomic_store(&m->taking, reserved);
+  assert_int_equal(try_put(&putter), IPC_CHANNEL_DONE);
+  assert_int_equal(try_get(&getter), IPC_CHANNEL_DONE);
+  ipc_channel_close(&channel);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_what_the_caller_has_for_himself),
       cmocka_unit_test(test_opened_while_it_grows),
       cmocka_unit_test(test_quiet_puts),
       cmocka_unit_test(test_a_wake_up_is_passed_on),
+      cmocka_unit_test(test_a_turn_that_is_not_needed_is_passed_on),
       cmocka_unit_test(test_killed_at_any_moment),
       cmocka_unit_test(test_killed_at_any_moment_when_it_is_bounded),
   };

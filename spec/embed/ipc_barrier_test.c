@@ -106,6 +106,26 @@ static void a_timeout_breaks_it_until_reset(void **state) {
   ipc_barrier_close(&b);
 }
 
+/* One that finds no record has not come. */
+static void the_table_has_an_end(void **state) {
+  (void)state;
+  ipc_barrier b;
+  uint32_t index;
+  assert_int_equal(ipc_barrier_create(&b, 2), 0);
+  b.memory->used = IPC_BARRIER_RECORDS;
+  for (int i = 0; i < IPC_BARRIER_RECORDS; i++)
+    atomic_store(&b.memory->records[i].who, ipc_self()); /* as other handles */
+  assert_int_equal(pass(&b, LIMIT, true, &index), IPC_FULL);
+  atomic_store(&b.memory->records[5].who,
+               0); /* for the process, not the wait */
+  assert_int_equal(pass(&b, LIMIT, true, &index), IPC_FULL);
+  assert_int_equal(ipc_barrier_waiting(&b), 0);
+  assert_false(ipc_barrier_is_broken(&b));
+  atomic_store(&b.memory->records[6].who, 0);
+  assert_int_equal(pass(&b, 2000000, false, &index), IPC_BUSY);
+  ipc_barrier_close(&b);
+}
+
 typedef struct meeting {
   ipc_barrier b;
   atomic_int *go;
@@ -332,6 +352,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_thread_has_an_index_and_nobody_laps),
       cmocka_unit_test(a_timeout_breaks_it_until_reset),
+      cmocka_unit_test(the_table_has_an_end),
       cmocka_unit_test(only_a_death_breaks_it),
       cmocka_unit_test(a_death_under_the_guard_breaks_it),
       cmocka_unit_test(a_death_at_any_instruction_leaves_it_whole_or_broken),

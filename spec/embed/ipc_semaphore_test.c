@@ -122,6 +122,22 @@ static void slots_are_used_again(void **state) {
   ipc_semaphore_close(&s);
 }
 
+/* One that finds no slot changes nothing. */
+static void the_table_has_an_end(void **state) {
+  (void)state;
+  ipc_semaphore s;
+  assert_int_equal(ipc_semaphore_create(&s, 1, 2), 0);
+  for (int i = 0; i < IPC_SEMAPHORE_SLOTS; i++)
+    atomic_store(&s.memory->slots[i].who, ipc_self()); /* as other handles */
+  assert_int_equal(take(&s, 0), IPC_FULL);
+  assert_int_equal(take(&s, LIMIT), IPC_FULL);
+  assert_int_equal(ipc_semaphore_release(&s, 1), -ENOSPC);
+  assert_int_equal(ipc_semaphore_value(&s), 1);
+  atomic_store(&s.memory->slots[5].who, 0);
+  assert_int_equal(take(&s, 0), IPC_TAKEN);
+  ipc_semaphore_close(&s);
+}
+
 /* --- Every instruction ---------------------------------------------------- */
 
 static void use_it(void *arg) {
@@ -284,6 +300,7 @@ int main(void) {
       cmocka_unit_test(many_changes),
       cmocka_unit_test(the_deads_permits_return),
       cmocka_unit_test(slots_are_used_again),
+      cmocka_unit_test(the_table_has_an_end),
       cmocka_unit_test(a_death_at_any_instruction_keeps_the_count),
       cmocka_unit_test(random_deaths_keep_the_count),
       cmocka_unit_test(threads_exclude_each_other),
