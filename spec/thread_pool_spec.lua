@@ -111,6 +111,9 @@ end
 
 --- Wherever it is, another thread goes on with all the rest.
 function TestThreadPool:testAnInterruptedIterationLosesNothing()
+  if os.getenv("TIDELOCK_SANITIZER") == "thread" then
+    lu.skip("hooks count: take_all is interrupted before it has what it was given")
+  end
   local function work(i) return i ~= 2 and i or error("two", 0) end
   local function failing()
     local i = 0
