@@ -92,6 +92,27 @@ function TestThreadPool:testAnInterruptedConstructorLeavesNothing()
   end
 end
 
+--- Wherever it is: what was submitted is done or fails, and its callback is called.
+function TestThreadPool:testAnInterruptedCallKeepsNobodyWaiting()
+  for name, how in pairs({ apply_async = "cancel", map_async = "kill" }) do
+    for _, list in ipairs({ { 1, 2 }, name == "map_async" and {} or nil }) do
+      local n = 0
+      repeat
+        n = n + 1
+        local pool = mp.ThreadPool(1)
+        local function nothing() end
+        local options = { callback = nothing, error_callback = nothing }
+        local more, where = struck("multiprocessing/pool", n, how, function()
+          if name == "map_async" then return pool:map_async(nothing, list, 1, options) end
+          return pool:apply_async(nothing, list, options)
+        end)
+        pool:close()
+        lu.assertTrue(threading.Thread(pool.join, pool):start():join(LIMIT), where)
+      until not more
+    end
+  end
+end
+
 --- Takes what is left, one after the other.
 local function take_all(it, got)
   repeat

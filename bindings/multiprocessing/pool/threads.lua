@@ -18,20 +18,6 @@ local function complete(engine, id, part)
   pool.complete(engine.jobs, engine.ready, id, part, engine.news)
 end
 
---- All that was submitted, and will be, fails with this.
-function Engine:fail(problem)
-  self.problem = self.problem or { jobs.PROBLEM, problem }
-  for _, number in ipairs(core.keys(self.jobs)) do
-    local job = self.jobs[number]
-    local first, last = 1, 0
-    if job then first, last = job:_missing() end
-    for index = first, last do
-      pool.complete(self.jobs, self.ready, jobs.id(job, index), self.problem)
-    end
-  end
-  self.news:tell()
-end
-
 -- --- A worker ----------------------------------------------------------------
 
 --- Does the next task; false when there will be none. The caller's frame never
