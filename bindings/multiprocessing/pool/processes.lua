@@ -51,9 +51,10 @@ end
 local function receive(engine, timeout, many)
   local turn <close> = engine.news:turn()
   if not turn then return false end
+  local over = engine.over -- before: then nothing can have come since
   local any = engine.results:collect(engine.jobs, engine.ready, timeout, many)
   if engine.control._left == 0 then look_at_control(engine) end
-  if not any and engine.over and next(engine.jobs) then
+  if not any and over and next(engine.jobs) then
     engine:fail({ value = worker.lost("the pool has ended") })
   end
   return true
