@@ -191,7 +191,7 @@ end
 --- The pool ends, with the last result, while a thread looks for results: at each line
 --- of that.
 function TestPoolCrash:testAPoolThatEndsMeanwhile()
-  local source, n, line = "pool/processes.lua", 0, nil
+  local source, n, line = "pool/processes.lua", 0
   repeat
     n, line = n + 1, 0
     local gate = mp.Event()

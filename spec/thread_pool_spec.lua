@@ -79,6 +79,36 @@ function TestThreadPool:testAKilledThreadFailsItsTaskAndIsReplaced()
   end
 end
 
+--- Wherever it is, its task is done or fails, and another thread does the next.
+function TestThreadPool:testAStruckThreadForgetsNoTask()
+  for _, how in ipairs({ "cancel", "kill" }) do
+    local n, struck_at = 0, nil
+    local function strike_later()
+      local left, me = n, threading.current_thread()
+      debug.sethook(function()
+        local place = debug.getinfo(2, "Sl")
+        if not place.source:find("pool/threads.lua", 1, true) then return end
+        left = left - 1
+        if left > 0 then return end
+        debug.sethook()
+        struck_at = how .. " at line " .. place.currentline
+        me[how](me)
+      end, "", 1)
+    end
+    repeat
+      n, struck_at = n + 1, nil
+      local pool <close> = mp.ThreadPool(1)
+      pool:apply_async(strike_later):wait(LIMIT)
+      for i = 1, 2 do
+        local result = pool:apply_async(function() return i end)
+        lu.assertTrue(result:wait(LIMIT), struck_at)
+        local ok, value = pcall(result.get, result)
+        lu.assertTrue(ok and value == i or errors.is(value, errors.Cancelled), struck_at)
+      end
+    until not struck_at
+  end
+end
+
 --- Wherever it is.
 function TestThreadPool:testAnInterruptedConstructorLeavesNothing()
   for _, how in ipairs({ "cancel", "kill" }) do

@@ -24,7 +24,7 @@ end
 --- has the task: it would have it while it waits for another.
 local function perform(duty)
   local engine = duty.engine
-  duty.task = engine.queue:get()
+  core.store(duty, "task", engine.queue.get, engine.queue)
   local task = duty.task
   if not task then return false end
   if engine.jobs[task.job] then
