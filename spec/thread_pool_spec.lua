@@ -82,7 +82,7 @@ end
 --- Wherever it is, its task is done or fails, and another thread does the next.
 function TestThreadPool:testAStruckThreadForgetsNoTask()
   for _, how in ipairs({ "cancel", "kill" }) do
-    local n, struck_at = 0, nil
+    local n, struck_at = 0
     local function strike_later()
       local left, me = n, threading.current_thread()
       debug.sethook(function()
