@@ -188,4 +188,32 @@ function TestPoolCrash:testNoTaskIsRunTwiceNorForgotten()
   print(("(%d kills, %d lost, %d done)"):format(killed, lost, done))
 end
 
+--- The pool ends, with the last result, while a thread looks for results: at each line
+--- of that.
+function TestPoolCrash:testAPoolThatEndsMeanwhile()
+  local source, n, line = "pool/processes.lua", 0
+  repeat
+    n, line = n + 1, 0
+    local gate = mp.Event()
+    local pool = mp.get_context("fork").Pool(1)
+    local result = pool:apply_async(function() return gate:wait() end)
+    pool:close()
+    local looking = threading.Thread(function()
+      debug.sethook(function()
+        if not debug.getinfo(2, "S").source:find(source, 1, true) then return end
+        line = line + 1
+        if line ~= n then return end
+        gate:set()
+        pool._engine.keeper:join()
+      end, "l")
+      result:ready()
+      debug.sethook()
+    end):start()
+    lu.assertTrue(looking:join(LIMIT))
+    gate:set()
+    lu.assertEquals({ n, pcall(result.get, result, LIMIT) }, { n, true, true })
+    pool:join()
+  until line < n
+end
+
 return { TestPoolCrash = TestPoolCrash }

@@ -368,6 +368,33 @@ function TestPool:testAForkedChildDoesNotEndTheInputOfAnIterator()
   lu.assertEquals(got, range(20))
 end
 
+--- The thread that calls back waits for results when a call is found to be none.
+function TestPool:testACallbackIsCalledForWhatCannotTravel()
+  local out, err, code = children.host([[
+    package.path = package.path .. ";spec/?.lua"
+    local blocked = require("support.blocked")
+    local pool <close> = mp.Pool(1)
+    local told = require("queue").Queue()
+    local options = { error_callback = function(problem) told:put(problem) end }
+    pool:apply_async(error, { "first", 0 }, options)
+    print(told:get())
+    local caller
+    for _, thread in ipairs(threading.enumerate()) do
+      if thread.name == "PoolCallbacks" then caller = thread end
+    end
+    local Late = { __name = "Late" }
+    require("pickle").register("Late", Late, {
+      reduce = function()
+        blocked("results", caller)
+        error("too late", 0)
+      end,
+      restore = type,
+    })
+    pool:apply_async(type, { setmetatable({}, Late) }, options)
+    print(told:get(true, 60))]])
+  lu.assertEquals({ out, err, code }, { "first\ntoo late\n", "", 0 })
+end
+
 --- Wherever it is.
 function TestPool:testAnInterruptedConstructorLeavesNothing()
   local workers = #mp.active_children()

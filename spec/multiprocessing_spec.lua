@@ -156,6 +156,25 @@ function TestProcess:testTheKeyDoesNotTravelWithAProcess()
   lu.assertEquals(queue:get()[1].authkey, key)
 end
 
+--- Two threads ask for the key of a program that has not had one: the second while
+--- the first is at the n-th line of that.
+function TestProcess:testTheKeyIsOneFromTheStart()
+  for n = 1, 6 do
+    local out, err = children.host(([[
+      local process, second = mp.current_process(), nil
+      local left = %d
+      debug.sethook(function()
+        if not debug.getinfo(2, "S").source:find("multiprocessing/process", 1, true) then return end
+        left = left - 1
+        if left == 0 then second = process.authkey end
+      end, "l")
+      local first = process.authkey
+      debug.sethook()
+      print(#first, first == (second or first), first == process.authkey)]]):format(n))
+    lu.assertEquals({ out, err }, { "32\ttrue\ttrue\n", "" }, n)
+  end
+end
+
 -- 73: SIGTERM may be ignored, SIGKILL not.
 function TestProcess:testKillEndsAChildThatIgnoresTerm()
   local script = [[

@@ -2,7 +2,6 @@
 --- documented in types/multiprocessing.pool.lua.
 local check = require("tidelock.multiprocessing.pool.arguments")
 local core = require("tidelock._multiprocessing")
-local core_pool = require("tidelock._pool")
 local family = require("tidelock.multiprocessing.family")
 local iterators = require("tidelock.multiprocessing.pool.iterators")
 local jobs = require("tidelock.multiprocessing.pool.jobs")
@@ -20,15 +19,22 @@ function Pool:__tostring()
   return ("<%s %s pool_size=%d>"):format(self._kind, self._state, self._engine.size)
 end
 
---- Submits the parts of a job, or none of what is left: then all fail.
-local function submit_all(engine, job, f)
-  local ok, problem = pcall(f)
-  if ok then return job end
-  for index = 1, job._count do
-    core_pool.complete(engine.jobs, engine.ready, jobs.id(job, index),
-      { jobs.PROBLEM, { value = problem } })
+-- What is submitting a job: if that fails, or its thread is interrupted, wherever it
+-- is, what is left of the job fails.
+local Submission = {}
+
+function Submission:__close(problem)
+  if problem ~= nil and self.job._number then
+    self.engine:fail_job(self.job, { value = problem })
   end
-  error(problem, 0)
+end
+
+--- Begins a job; f submits its parts.
+local function submit_all(engine, job, f)
+  local _ <close> = setmetatable({ engine = engine, job = job }, Submission)
+  jobs.begin(engine, job)
+  f()
+  return job
 end
 
 --- For what a method calls: raises at the method's caller.

@@ -79,14 +79,7 @@ function setters.daemon(self, daemon)
 end
 
 --- An object that has come from another process has the key of this one.
-function getters.authkey(self)
-  local key = keys[self]
-  if key then return key end
-  local current = family.current_process()
-  if self ~= current then return current.authkey end
-  keys[self] = core.random(32)
-  return keys[self]
-end
+function getters.authkey(self) return keys[self] or keys[family.current_process()] end
 
 function setters.authkey(self, key)
   if type(key) ~= "string" then misuse("authkey must be a string, not %s", type(key)) end
@@ -165,7 +158,7 @@ local function create(class)
     _closed = false,
   }, meta)
   handles[self] = core.Handle()
-  keys[self] = current.authkey
+  keys[self] = keys[current]
   return self
 end
 
@@ -331,7 +324,7 @@ function Process:close()
   self._target, self._args = nil, nil
 end
 
-family.become(setmetatable({
+local main = setmetatable({
   _creator = 0,
   _daemon = false,
   _identity = "",
@@ -339,6 +332,8 @@ family.become(setmetatable({
   _number = 0,
   _count = 0,
   _closed = false,
-}, meta))
+}, meta)
+keys[main] = core.random(32)
+family.become(main)
 
 return process

@@ -1,6 +1,9 @@
 --- What the engines of pools share, be it over threads or processes.
 local errors = require("tidelock.errors")
+local core = require("tidelock._multiprocessing")
 local family = require("tidelock.multiprocessing.family")
+local jobs = require("tidelock.multiprocessing.pool.jobs")
+local pool = require("tidelock._pool")
 
 local Engine = {}
 Engine.__index = Engine
@@ -11,6 +14,32 @@ function Engine:check_owner(level)
   if self.creator ~= family.current_process() then
     error("the pool belongs to another process", level or 3)
   end
+end
+
+--- Something has become of a job: whoever waits looks.
+function Engine:tell() self.news:tell() end
+
+local function fail_missing(self, job, part)
+  local first, last = job:_missing()
+  for index = first, last do
+    pool.complete(self.jobs, self.ready, jobs.id(job, index), part)
+  end
+end
+
+--- What is missing of a job fails with this.
+function Engine:fail_job(job, problem)
+  fail_missing(self, job, { jobs.PROBLEM, problem })
+  self:tell()
+end
+
+--- All that was submitted, and will be, does.
+function Engine:fail(problem)
+  self.problem = self.problem or { jobs.PROBLEM, problem }
+  for _, number in ipairs(core.keys(self.jobs)) do
+    local job = self.jobs[number]
+    if job and job ~= self.control then fail_missing(self, job, self.problem) end
+  end
+  self:tell()
 end
 
 --- A job that has no parts.

@@ -58,6 +58,18 @@ function jobs.register(engine, job)
   engine.jobs[job._number] = job
 end
 
+local function begin(engine, job)
+  if job._calls then engine.callbacks:expect() end
+  jobs.register(engine, job)
+  if job._count == 0 then engine:finish_empty(job) end
+end
+local begin_whole = core.shielded(begin)
+
+--- The same for a result, whose callbacks are expected then.
+function jobs.begin(engine, job)
+  if job._calls then begin_whole(engine, job) else begin(engine, job) end
+end
+
 --- The value of a part, or false and its problem. What interrupts the thread
 --- is raised: the part can be opened again.
 local function open(part)
@@ -80,11 +92,10 @@ jobs.open = open
 local AsyncResult = { __name = "multiprocessing.AsyncResult" }
 AsyncResult.__index = AsyncResult
 
---- A result of so many parts, which are chunks of a list of so many items or,
+--- A result, to be begun, of so many parts, which are chunks of a list of so many items or,
 --- without that, the packed results of one call.
 function jobs.result(engine, count, items, options)
-  local calls = options.callback or options.error_callback
-  local job = setmetatable({
+  return setmetatable({
     _engine = engine,
     _count = count,
     _left = count,
@@ -92,14 +103,10 @@ function jobs.result(engine, count, items, options)
     _arrived = 0,
     _parts = {},
     _items = items,
-    _calls = calls,
+    _calls = options.callback or options.error_callback,
     _callback = options.callback,
     _error_callback = options.error_callback,
   }, AsyncResult)
-  jobs.register(engine, job)
-  if calls then engine.callbacks:expect() end
-  if count == 0 then engine:finish_empty(job) end
-  return job
 end
 
 function AsyncResult:__tostring()

@@ -31,27 +31,10 @@ Engine.__index = Engine
 
 -- --- Results -----------------------------------------------------------------
 
-local function complete(engine, id, part, news)
-  pool.complete(engine.jobs, engine.ready, id, part, news)
-end
-
---- Wakes the thread that waits for results.
-local function wake_receiver(engine)
-  pcall(engine.results.tell, engine.results, worker.NOBODY, KINDS.LOOK, "")
-end
-
---- All that was submitted, and will be, fails with this.
-function Engine:fail(problem)
-  self.problem = self.problem or { jobs.PROBLEM, problem }
-  for _, number in ipairs(core.keys(self.jobs)) do
-    local job = self.jobs[number]
-    if job and job ~= self.control then
-      local first, last = job:_missing()
-      for index = first, last do complete(self, jobs.id(job, index), self.problem) end
-    end
-  end
+--- Also the thread that waits for results.
+function Engine:tell()
   self.news:tell()
-  wake_receiver(self)
+  pcall(self.results.tell, self.results, worker.NOBODY, KINDS.LOOK, "")
 end
 
 --- What the results say of the pool itself.
@@ -68,9 +51,10 @@ end
 local function receive(engine, timeout, many)
   local turn <close> = engine.news:turn()
   if not turn then return false end
+  local over = engine.over -- before: then nothing can have come since
   local any = engine.results:collect(engine.jobs, engine.ready, timeout, many)
   if engine.control._left == 0 then look_at_control(engine) end
-  if not any and engine.over and next(engine.jobs) then
+  if not any and over and next(engine.jobs) then
     engine:fail({ value = worker.lost("the pool has ended") })
   end
   return true
@@ -141,8 +125,9 @@ function Engine:submit(job, index, mode, fn, list, first, n, wake)
   if not ok then
     local part = self.problem or { jobs.PROBLEM, { value = size } }
     if not job._code then job._refused = size end -- the function cannot travel
-    complete(self, jobs.id(job, index), part, self.news)
+    pool.complete(self.jobs, self.ready, jobs.id(job, index), part)
     job._sent, size = index, 0 -- after that: a part may be completed twice
+    self:tell()
   end
   if self.problem then self:fail() end -- it may have come meanwhile
   return size

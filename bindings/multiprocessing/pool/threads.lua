@@ -18,27 +18,13 @@ local function complete(engine, id, part)
   pool.complete(engine.jobs, engine.ready, id, part, engine.news)
 end
 
---- All that was submitted, and will be, fails with this.
-function Engine:fail(problem)
-  self.problem = self.problem or { jobs.PROBLEM, problem }
-  for _, number in ipairs(core.keys(self.jobs)) do
-    local job = self.jobs[number]
-    local first, last = 1, 0
-    if job then first, last = job:_missing() end
-    for index = first, last do
-      pool.complete(self.jobs, self.ready, jobs.id(job, index), self.problem)
-    end
-  end
-  self.news:tell()
-end
-
 -- --- A worker ----------------------------------------------------------------
 
 --- Does the next task; false when there will be none. The caller's frame never
 --- has the task: it would have it while it waits for another.
 local function perform(duty)
   local engine = duty.engine
-  duty.task = engine.queue:get()
+  core.store(duty, "task", engine.queue.get, engine.queue)
   local task = duty.task
   if not task then return false end
   if engine.jobs[task.job] then
