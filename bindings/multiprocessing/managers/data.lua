@@ -99,7 +99,7 @@ end
 local list = { __index = index, __len = length, __pairs = snapshot, copy = shallow, len = length }
 
 function list.__newindex(t, _, key, value)
-  local n, i = #t, math.tointeger(key)
+  local n, i = #t, math.type(key) and math.tointeger(key)
   if not i or i < 1 or i > n + 1 or value == nil and i < n then
     error(("a list of %d cannot have %s at index %s"):format(n,
       value == nil and "a hole" or "an element", tostring(key)), 0)
@@ -159,7 +159,12 @@ function list.reverse(t)
   for i = 1, n // 2 do t[i], t[n + 1 - i] = t[n + 1 - i], t[i] end
 end
 
-function list.sort(t, _, lt) table.sort(t, lt) end
+function list.sort(t, _, lt)
+  if lt ~= nil and type(lt) ~= "function" then
+    bad(1, "sort", "function expected, got " .. type(lt))
+  end
+  table.sort(t, lt)
+end
 
 function list.clear(t)
   for i = #t, 1, -1 do t[i] = nil end
