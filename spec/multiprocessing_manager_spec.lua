@@ -7,6 +7,7 @@ local mp = require("multiprocessing")
 local pickle = require("pickle")
 local bunch = require("support.bunch")
 local eventually = require("support.eventually")
+local raised = require("support.raised")
 local with_manager = require("support.with_manager")
 
 local LIMIT = 60 -- seconds, for what should take a moment
@@ -370,6 +371,39 @@ function TestReferences:testAProxyThatIsReceivedAndNeverUsed()
   self:await(0)
 end
 
+-- 116
+function TestReferences:testProxiesOfOneObjectThatAreReceivedAndNeverUsed()
+  local ours <close>, theirs = mp.Pipe()
+  local child = mp.get_context("spawn").Process(function(conn)
+    local e = conn:recv()
+    for _ = 1, 2 do conn:recv() end
+    collectgarbage()
+    e.x = "the first call" -- by which it connects, and can tell
+    conn:recv()
+    collectgarbage()
+    conn:recv()
+    return e
+  end, theirs):start()
+  theirs:close()
+  local d, e = self.m:dict(), self.m:dict()
+  ours:send(e)
+  for _ = 1, 3 do ours:send(d) end
+  d = nil -- luacheck: ignore
+  self:await(1)
+  lu.assertEquals(e.x, "the first call")
+  ours:send("done")
+  lu.assertTrue(child:join(LIMIT))
+end
+
+function TestReferences:testAnAnswerThatCannotTravelGivesNothing()
+  local d = self.m:dict()
+  d.inner = self.m:dict()
+  assert_raises("cannot pickle", managers.apply, d,
+    function(t) return t.inner, coroutine.create(print) end)
+  d.inner = nil
+  self:await(1)
+end
+
 -- 114
 function TestReferences:testThroughQueuesAndConnections()
   local ours <close>, theirs = mp.Pipe()
@@ -491,9 +525,28 @@ function TestCustom:testAnObjectThatIsSharedByItsConstructor()
   lu.assertEquals(one.n, 1)
   one = nil -- luacheck: ignore
   self.m:register("bad", function() end)
-  assert_raises("returned no object", self.m.bad, self.m)
+  assert_raises("returned for 'bad' is no object (a nil)", self.m.bad, self.m)
   self.m:register("failing", function() error("in the constructor", 0) end)
   assert_raises("in the constructor", self.m.failing, self.m)
+end
+
+--- What is registered as a dict may be any table, with fields that raise; a thing that
+--- is no table is told.
+function TestCustom:testOddTables()
+  local function odd() error("an odd field", 0) end
+  self.m:register("odd", function()
+    return setmetatable({ x = 1 }, { __index = odd })
+  end, { proxytype = "dict" })
+  local d = self.m:odd()
+  lu.assertEquals(d.x, 1)
+  lu.assertEquals(raised(function() return d.y end), "an odd field")
+  lu.assertEquals(d.x, 1)
+  self.m:register("none", function() return print end, { proxytype = "dict" })
+  assert_raises("returned for 'none' is no table (a function)", self.m.none, self.m)
+  self.m:register("box", function() return { get = function() return 5 end } end,
+    { method_to_typeid = { get = "dict" } })
+  local box = self.m:box()
+  assert_raises("returned for 'dict' is no table (a number)", box.get, box)
 end
 
 function TestCustom:testBadRegistrations()

@@ -123,7 +123,7 @@ local function read_control(self, conn)
   local ok, message = pcall(conn.recv, conn)
   if not ok or type(message) ~= "table" then return forget(self, conn) end
   for _, id in ipairs(message) do self.objects:release(client.refs, id) end
-  for id, number in pairs(message.leases or {}) do self:redeem(number, id) end
+  for _, lease in ipairs(message.leases or {}) do self:redeem(lease[2], lease[1]) end
   if message.shutdown then self.stopped = true end
   self.untidy = true
 end

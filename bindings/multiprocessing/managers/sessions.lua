@@ -31,7 +31,7 @@ end
 local function answer_read(self, session, request)
   local id, name = ("<j"):unpack(request), request:sub(9)
   local object = self.objects:find(id)
-  if object and object.kind.is_plain then
+  if object and object.kind.is_plain and not getmetatable(object.value) then
     local busy, value = object.lock:locked(), object.value[name] -- at one moment
     if not busy and type(value) ~= "table" then return value end
   end
@@ -45,13 +45,14 @@ local function answer(self, session, request)
     table.unpack(request, 4, request.n)))
 end
 
---- Sends an answer; what cannot travel becomes an error that can. False if it
---- did not reach the socket.
+--- Sends an answer; what cannot travel becomes an error that can, and the references
+--- in it are taken back. False if it did not reach the socket.
 local function send(session, reply)
-  here.sending = session.client
+  here.sending = true
   local ok, problem = pcall(session.conn.send, session.conn, reply)
   here.sending = nil
   if ok then return true end
+  for _, id in ipairs(session.given) do session.server.objects:release(session.client.refs, id) end
   if not errors.is(problem, errors.PicklingError) then return false end
   if session.undo then session.undo() end
   session.undo = nil
@@ -93,7 +94,7 @@ local function serve(self, conn, client)
   here.session = session
   while true do
     local ok, request = pcall(conn.recv, conn)
-    session.undo = nil
+    session.undo, session.given = nil, {}
     local reply
     if ok then
       reply = answer(self, session, request)
