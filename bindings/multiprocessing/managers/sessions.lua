@@ -2,6 +2,7 @@
 --- server.lua for what is sent.
 local Monitor = require("tidelock.multiprocessing.managers.monitor")
 local calls = require("tidelock.multiprocessing.managers.calls")
+local core = require("tidelock._managers")
 local errors = require("tidelock.errors")
 local text = require("tidelock.multiprocessing.managers.text")
 local threading = require("tidelock.threading")
@@ -79,12 +80,12 @@ end
 -- which is killed in a call whose caller has gone.
 local Session = {}
 
-function Session:__close()
+Session.__close = core.shielded(function(self)
   self.server.attended[self] = nil
   if self.undo then self.undo() end
   -- What it was given after its end had been seen.
   if self.client.gone then self.server.objects:release_all(self.client.refs) end
-end
+end)
 
 --- Answers the calls of one connection until its end.
 local function serve(self, conn, client)
