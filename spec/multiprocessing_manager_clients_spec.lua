@@ -11,6 +11,7 @@ local pickle = require("pickle")
 local threading = require("threading")
 local time = require("time")
 local aside = require("support.aside")
+local between = require("support.between")
 local blocked = require("support.blocked")
 local bunch = require("support.bunch")
 local children = require("support.children")
@@ -156,6 +157,23 @@ function TestClients:testAbandonedCallsLeaveNoConnections()
     result()
   end
   eventually(function() return counter:count() <= before + 4 end)
+end
+
+--- Another thread's call, wherever it comes between, has a connection of its own.
+function TestClients:testTwoCallsAtATime()
+  local m <close> = mp.Manager()
+  local d = m:dict({ x = 1 })
+  local n, more = 0
+  repeat
+    n = n + 1
+    local e, woken = m:Event(), nil
+    more = between("managers/client", n, function()
+      lu.assertEquals(d.x, 1)
+      e:set()
+    end, function() woken = e:wait(LIMIT) end)
+    lu.assertEquals(woken, more or nil)
+  until not more
+  lu.assertTrue(n > 5)
 end
 
 -- --- Connecting -------------------------------------------------------------------

@@ -16,7 +16,9 @@ return function(part, n, f, g, ...)
     debug.sethook()
     other = threading.Thread { target = g, args = args, name = "at line " .. line }
     other:start()
-    eventually(function() return not other:is_alive() or blocked.is("lock", other) end)
+    eventually(function()
+      return not other:is_alive() or blocked.is("lock", other) or blocked.is("read", other)
+    end)
   end
   debug.sethook(step, "l")
   f(...)
