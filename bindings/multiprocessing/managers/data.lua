@@ -136,8 +136,19 @@ function list.pop(t, _, i)
 end
 list.remove = list.pop
 
+--- A copy of a table without holes.
+local function elements(given, name)
+  local n = #check_table(given, 1, name)
+  local copy = table.move(given, 1, n, 1, {})
+  for i = 1, n do
+    if copy[i] == nil then bad(1, name, "the table has a hole") end
+  end
+  return copy
+end
+
 function list.extend(t, _, other)
-  table.move(check_table(other, 1, "extend"), 1, #other, #t + 1, t)
+  other = elements(other, "extend")
+  table.move(other, 1, #other, #t + 1, t)
 end
 
 function list.index(t, _, value)
@@ -172,8 +183,7 @@ end
 
 data.list = { methods = list }
 function data.list.create(_, t)
-  if t == nil then return {} end
-  return table.move(check_table(t, 1, "list"), 1, #t, 1, {})
+  return t == nil and {} or elements(t, "list")
 end
 
 -- --- Namespace, Value, Array ----------------------------------------------------
