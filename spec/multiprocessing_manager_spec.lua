@@ -1,4 +1,4 @@
--- Managers: tables, references, custom types. Numbers are those of CPython's
+-- Managers: tables and custom types. Numbers are those of CPython's
 -- behaviours that each test holds tidelock to.
 local lu = require("luaunit")
 local errors = require("errors")
@@ -6,7 +6,6 @@ local managers = require("multiprocessing.managers")
 local mp = require("multiprocessing")
 local pickle = require("pickle")
 local bunch = require("support.bunch")
-local eventually = require("support.eventually")
 local raised = require("support.raised")
 local with_manager = require("support.with_manager")
 
@@ -291,171 +290,6 @@ function TestApply:testArgumentsResultsAndErrors()
   lu.assertEquals(d.x, 1)
 end
 
--- --- References ---------------------------------------------------------------
-
-local TestReferences = with_manager({})
-
-local function collect()
-  collectgarbage()
-  collectgarbage()
-end
-
-function TestReferences:await(n)
-  eventually(function()
-    collect()
-    return self.m:_number_of_objects() == n
-  end)
-end
-
--- 116
-function TestReferences:testTheLastProxyTakesItsObjectAlong()
-  local d, l = self.m:dict(), self.m:list()
-  l:append(d)
-  lu.assertEquals(self.m:_number_of_objects(), 2)
-  d = nil -- luacheck: ignore
-  self:await(2)
-  lu.assertNotNil(l[1])
-  l = nil -- luacheck: ignore
-  self:await(0)
-end
-
--- 116
-function TestReferences:testAChildsProxiesCount()
-  local receiver <close>, sender = mp.Pipe(false)
-  local go = mp.Event()
-  local child
-  do
-    local d = self.m:dict({ x = 1 })
-    child = mp.Process(function()
-      sender:send("here")
-      go:wait()
-      assert(d.x == 1)
-      d = nil
-    end):start()
-  end
-  collect()
-  sender:close()
-  lu.assertEquals(receiver:recv(), "here")
-  lu.assertEquals(self.m:_number_of_objects(), 1)
-  go:set()
-  lu.assertTrue(child:join(LIMIT))
-  lu.assertEquals(child.exitcode, 0)
-  self:await(0)
-end
-
--- 116
-function TestReferences:testAKilledChildsReferencesGo()
-  local child = mp.Process(function(m)
-    local d = m:dict()
-    d.x = 1
-    mp.Event():wait()
-  end, self.m):start()
-  eventually(function() return self.m:_number_of_objects() == 1 end)
-  child:kill()
-  lu.assertTrue(child:join(LIMIT))
-  self:await(0)
-end
-
--- 114
-function TestReferences:testAProxyOnItsWayKeepsItsObject()
-  local bytes = pickle.dumps(self.m:dict({ x = 1 }))
-  self:await(1)
-  local first, second = pickle.loads(bytes), pickle.loads(bytes)
-  lu.assertEquals(first.x, 1)
-  lu.assertEquals(second.x, 1)
-  first = nil -- luacheck: ignore
-  collect()
-  lu.assertEquals(second.x, 1)
-  second = nil -- luacheck: ignore
-  self:await(0)
-  assert_raises("the object of this proxy no more", function() return pickle.loads(bytes).x end)
-end
-
--- 116
-function TestReferences:testAProxyThatIsReceivedAndNeverUsed()
-  local bytes = pickle.dumps(self.m:dict())
-  self:await(1)
-  pickle.loads(bytes)
-  self:await(0)
-end
-
--- 116
-function TestReferences:testProxiesOfOneObjectThatAreReceivedAndNeverUsed()
-  local ours <close>, theirs = mp.Pipe()
-  local child = mp.get_context("spawn").Process(function(conn)
-    local e = conn:recv()
-    for _ = 1, 2 do conn:recv() end
-    collectgarbage()
-    e.x = "the first call" -- by which it connects, and can tell
-    conn:recv()
-    collectgarbage()
-    conn:recv()
-    return e
-  end, theirs):start()
-  theirs:close()
-  local d, e = self.m:dict(), self.m:dict()
-  ours:send(e)
-  for _ = 1, 3 do ours:send(d) end
-  d = nil -- luacheck: ignore
-  self:await(1)
-  lu.assertEquals(e.x, "the first call")
-  ours:send("done")
-  lu.assertTrue(child:join(LIMIT))
-end
-
-function TestReferences:testAnAnswerThatCannotTravelGivesNothing()
-  local d = self.m:dict()
-  d.inner = self.m:dict()
-  assert_raises("cannot pickle", managers.apply, d,
-    function(t) return t.inner, coroutine.create(print) end)
-  d.inner = nil
-  self:await(1)
-end
-
--- 114
-function TestReferences:testThroughQueuesAndConnections()
-  local ours <close>, theirs = mp.Pipe()
-  local child = mp.Process(function(conn)
-    local d = conn:recv()
-    d.seen = true
-    conn:send(d)
-    conn:recv()
-  end, theirs):start()
-  theirs:close()
-  ours:send(self.m:dict())
-  collect()
-  local back = ours:recv()
-  lu.assertTrue(back.seen)
-  ours:send("done")
-  lu.assertTrue(child:join(LIMIT))
-  local q = self.m:Queue()
-  q:put(back)
-  q:put(q)
-  back = nil -- luacheck: ignore
-  collect()
-  lu.assertTrue(q:get().seen)
-  lu.assertTrue(q:get() == q)
-end
-
-function TestReferences:testDamagedBytes()
-  local d = self.m:dict()
-  local bytes = pickle.dumps(d)
-  for i = 1, #bytes do
-    for _, byte in ipairs({ 0, 1, 127, 255, bytes:byte(i) ~ 1 }) do
-      local ok, problem = pcall(pickle.loads,
-        bytes:sub(1, i - 1) .. string.char(byte) .. bytes:sub(i + 1))
-      lu.assertTrue(ok or errors.is(problem, errors.UnpicklingError), problem)
-    end
-  end
-end
-
-function TestReferences:testAProxyOfAClassThatThereIsNot()
-  local head, tail = pickle.dumps(self.m:dict()):match("^(.*)Dict(.-)$")
-  local ok, problem = pcall(pickle.loads, head .. "Dixt" .. tail)
-  lu.assertFalse(ok)
-  lu.assertTrue(errors.is(problem, errors.UnpicklingError), problem)
-end
-
 -- --- Custom types -------------------------------------------------------------
 
 local TestCustom = with_manager({})
@@ -588,5 +422,4 @@ function TestCustom:testNoArgumentIsOverlooked()
   lu.assertEquals(self.m:Queue(nil, nil):qsize(), 0)
 end
 
-return { TestTables = TestTables, TestApply = TestApply, TestReferences = TestReferences,
-  TestCustom = TestCustom }
+return { TestTables = TestTables, TestApply = TestApply, TestCustom = TestCustom }
