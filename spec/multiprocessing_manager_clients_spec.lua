@@ -103,7 +103,7 @@ local function cancel_before_the_answer(f)
 end
 
 --- What the server gives to one that has gone goes again: an object, the reference of
---- a message that is not sent, that of one that was received.
+--- a message that is not sent, that of one that was received, those of a child.
 function TestClients:testWhatNobodyReceivesGoesAgain()
   local m <close> = mp.Manager()
   local kept, d = m:dict(), m:dict()
@@ -121,6 +121,7 @@ function TestClients:testWhatNobodyReceivesGoesAgain()
   d = pickle.loads(first)
   cancel_before_the_answer(function() d.x = 1 end)
   d.x = 2
+  cancel_before_the_answer(function() mp.Process(print):start() end)
   d = nil -- luacheck: ignore
   await(2) -- for the second message
   d = pickle.loads(second)

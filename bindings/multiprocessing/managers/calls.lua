@@ -156,11 +156,18 @@ function requests:lease(caller, id)
   return client.number
 end
 
+--- The references of a child that will not come to take them.
+function calls:forget_fork(client, n)
+  local refs = client.forks[n] client.forks[n] = nil -- no child takes them between
+  if refs then self.objects:release_all(refs) end
+end
+
 --- The references of a child that the caller is about to fork.
 function requests:fork(caller)
   local client = caller.client
   local n = client.forked + 1 client.forked = n
   client.forks[n] = self.objects:copy(client.refs)
+  caller.undo = function() self:forget_fork(client, n) end
   return client.number, n
 end
 
