@@ -7,6 +7,7 @@ local hmac = require("tidelock._hmac")
 local aside = require("support.aside")
 local blocked = require("support.blocked")
 local listeners = require("support.listeners")
+local raw_client = require("support.raw_client")
 
 local Client, Listener = connection.Client, connection.Listener
 local pair, assert_works = listeners.pair, listeners.assert_works
@@ -226,13 +227,12 @@ function TestHandshake:testRawBytes()
   } do
     local listener <close> = Listener({ "127.0.0.1", 0 },
       { authkey = "k", handshake_timeout = said == "within 0.3 s" and 0.3 or LIMIT })
-    local shell = io.popen(("exec bash -c 'exec 2>/dev/null 3<>/dev/tcp/127.0.0.1/%d; " ..
-      "printf \"%s\" >&3; cat <&3 >/dev/null'"):format(listener.address[2], bytes))
+    local shell = raw_client(listener.address, bytes, true)
     local ok, problem = pcall(listener.accept, listener)
     lu.assertFalse(ok)
     lu.assertTrue(errors.is(problem, errors.AuthenticationError), tostring(problem))
     lu.assertStrContains(problem.message, said)
-    shell:close() -- cat has seen the end
+    shell:close() -- it has seen the end
   end
 end
 

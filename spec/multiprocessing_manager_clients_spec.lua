@@ -7,9 +7,12 @@ local errors = require("errors")
 local lfs = require("lfs")
 local managers = require("multiprocessing.managers")
 local mp = require("multiprocessing")
+local pickle = require("pickle")
 local threading = require("threading")
 local time = require("time")
 local aside = require("support.aside")
+local between = require("support.between")
+local blocked = require("support.blocked")
 local bunch = require("support.bunch")
 local children = require("support.children")
 local eventually = require("support.eventually")
@@ -88,6 +91,45 @@ function TestClients:testACancelledApplyEnds()
   lu.assertTrue(d.child)
 end
 
+--- Cancels a thread in f() whose call the server answers only then.
+local function cancel_before_the_answer(f)
+  local server = mp.active_children()[1]
+  os.execute("kill -STOP " .. server.pid)
+  local result, thread = aside(f)
+  blocked("read", thread)
+  thread:cancel()
+  lu.assertFalse((result()))
+  os.execute("kill -CONT " .. server.pid)
+end
+
+--- What the server gives to one that has gone goes again: an object, the reference of
+--- a message that is not sent, that of one that was received, those of a child.
+function TestClients:testWhatNobodyReceivesGoesAgain()
+  local m <close> = mp.Manager()
+  local kept, d = m:dict(), m:dict()
+  local function await(n)
+    kept.x = n -- the server is awake
+    eventually(function()
+      collectgarbage()
+      return m:_number_of_objects() == n
+    end)
+  end
+  cancel_before_the_answer(function() return m:dict() end)
+  await(2)
+  cancel_before_the_answer(function() return pickle.dumps(d) end)
+  local first, second = pickle.dumps(d), pickle.dumps(d)
+  d = pickle.loads(first)
+  cancel_before_the_answer(function() d.x = 1 end)
+  d.x = 2
+  cancel_before_the_answer(function() mp.Process(print):start() end)
+  d = nil -- luacheck: ignore
+  await(2) -- for the second message
+  d = pickle.loads(second)
+  lu.assertEquals(d.x, 2)
+  d = nil -- luacheck: ignore
+  await(1)
+end
+
 --- A call that its caller gives up leaves nothing in the server.
 function TestClients:testAbandonedCallsLeaveNoConnections()
   local Mine = managers.BaseManager:subclass()
@@ -116,6 +158,23 @@ function TestClients:testAbandonedCallsLeaveNoConnections()
     result()
   end
   eventually(function() return counter:count() <= before + 4 end)
+end
+
+--- Another thread's call, wherever it comes between, has a connection of its own.
+function TestClients:testTwoCallsAtATime()
+  local m <close> = mp.Manager()
+  local d = m:dict({ x = 1 })
+  local n, more = 0
+  repeat
+    n = n + 1
+    local e, woken = m:Event(), nil
+    more = between("managers/client", n, function()
+      lu.assertEquals(d.x, 1)
+      e:set()
+    end, function() woken = e:wait(LIMIT) end)
+    lu.assertEquals(woken, more or nil)
+  until not more
+  lu.assertTrue(n > 5)
 end
 
 -- --- Connecting -------------------------------------------------------------------

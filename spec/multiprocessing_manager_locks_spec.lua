@@ -12,6 +12,7 @@ local bunch = require("support.bunch")
 local eventually = require("support.eventually")
 local killed_in = require("support.killed_in")
 local program = require("support.program")
+local struck = require("support.struck")
 local with_manager = require("support.with_manager")
 
 local LIMIT = 60 -- seconds, for what should take a moment
@@ -189,6 +190,23 @@ function TestLocks:testAKilledWaiterTakesNoLock()
   local ok, got = pcall(lock.acquire, lock, true, LIMIT)
   lu.assertTrue(ok and got or errors.is(got, errors.OwnerDied))
   lu.assertTrue(lock:locked())
+end
+
+--- One that is killed in the server, whatever it does there, is in nobody's way.
+function TestLocks:testAKilledWaiterLeavesItsPlace()
+  local conn <close>, other = mp.Pipe()
+  local _ <close> = other
+  local lock = referents.Lock.create()
+  lock:acquire({ client = { holds = {} } })
+  local n, more = 0
+  repeat
+    n = n + 1
+    local caller = { client = { holds = {} }, conn = conn }
+    local where
+    more, where = struck("managers/monitor", n, "kill", lock.acquire, lock, caller, true, 0.001)
+    lu.assertEquals(lock:waiting("acquire"), 0, where)
+  until not more
+  lu.assertTrue(n > 10)
 end
 
 -- --- Semaphore, Condition, Event, Barrier ----------------------------------------

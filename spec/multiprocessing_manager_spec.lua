@@ -1,4 +1,4 @@
--- Managers: tables, references, custom types. Numbers are those of CPython's
+-- Managers: tables and custom types. Numbers are those of CPython's
 -- behaviours that each test holds tidelock to.
 local lu = require("luaunit")
 local errors = require("errors")
@@ -6,7 +6,7 @@ local managers = require("multiprocessing.managers")
 local mp = require("multiprocessing")
 local pickle = require("pickle")
 local bunch = require("support.bunch")
-local eventually = require("support.eventually")
+local raised = require("support.raised")
 local with_manager = require("support.with_manager")
 
 local LIMIT = 60 -- seconds, for what should take a moment
@@ -120,7 +120,16 @@ function TestTables:testAListIsATableWithMethods()
   lu.assertNil(l:pop())
   assert_raises("index 3", function() l[3] = 1 end)
   assert_raises("index name", function() l.name = 1 end)
+  assert_raises("index 1", function() l["1"] = 1 end)
+  assert_raises("bad argument #1 to 'sort' (function expected, got number)", l.sort, l, 5)
   assert_raises("index out of range", l.pop, l, 1)
+  assert_raises("bad argument #1 to 'extend' (the table has a hole)", l.extend, l, { 1, nil, 3 })
+  assert_raises("bad argument #1 to 'list' (the table has a hole)", self.m.list, self.m,
+    { 1, nil, 3 })
+  l:extend({ 1, 2 })
+  l:extend(l)
+  lu.assertEquals(l:copy(), { 1, 2, 1, 2 })
+  l:clear()
   assert_raises("bad argument #1 to 'append' (value expected)", l.append, l, nil)
   lu.assertEquals(#l, 0)
 end
@@ -153,6 +162,7 @@ function TestTables:testValueAndArrayHaveTypes()
   a[2] = 1.5
   lu.assertEquals({ a[1], a[2], a[3], #a }, { 0.0, 1.5, 0.0, 3 })
   assert_raises("index 4 is out of range", function() a[4] = 1 end)
+  assert_raises("index 1 is out of range", function() a["1"] = 1 end)
   assert_raises("cannot be string", function() a[1] = "x" end)
   assert_raises("unknown type 'no'", self.m.Array, self.m, "no", 1)
   assert_raises("a size or a table", self.m.Array, self.m, "d", -1)
@@ -280,138 +290,6 @@ function TestApply:testArgumentsResultsAndErrors()
   lu.assertEquals(d.x, 1)
 end
 
--- --- References ---------------------------------------------------------------
-
-local TestReferences = with_manager({})
-
-local function collect()
-  collectgarbage()
-  collectgarbage()
-end
-
-function TestReferences:await(n)
-  eventually(function()
-    collect()
-    return self.m:_number_of_objects() == n
-  end)
-end
-
--- 116
-function TestReferences:testTheLastProxyTakesItsObjectAlong()
-  local d, l = self.m:dict(), self.m:list()
-  l:append(d)
-  lu.assertEquals(self.m:_number_of_objects(), 2)
-  d = nil -- luacheck: ignore
-  self:await(2)
-  lu.assertNotNil(l[1])
-  l = nil -- luacheck: ignore
-  self:await(0)
-end
-
--- 116
-function TestReferences:testAChildsProxiesCount()
-  local receiver <close>, sender = mp.Pipe(false)
-  local go = mp.Event()
-  local child
-  do
-    local d = self.m:dict({ x = 1 })
-    child = mp.Process(function()
-      sender:send("here")
-      go:wait()
-      assert(d.x == 1)
-      d = nil
-    end):start()
-  end
-  collect()
-  sender:close()
-  lu.assertEquals(receiver:recv(), "here")
-  lu.assertEquals(self.m:_number_of_objects(), 1)
-  go:set()
-  lu.assertTrue(child:join(LIMIT))
-  lu.assertEquals(child.exitcode, 0)
-  self:await(0)
-end
-
--- 116
-function TestReferences:testAKilledChildsReferencesGo()
-  local child = mp.Process(function(m)
-    local d = m:dict()
-    d.x = 1
-    mp.Event():wait()
-  end, self.m):start()
-  eventually(function() return self.m:_number_of_objects() == 1 end)
-  child:kill()
-  lu.assertTrue(child:join(LIMIT))
-  self:await(0)
-end
-
--- 114
-function TestReferences:testAProxyOnItsWayKeepsItsObject()
-  local bytes = pickle.dumps(self.m:dict({ x = 1 }))
-  self:await(1)
-  local first, second = pickle.loads(bytes), pickle.loads(bytes)
-  lu.assertEquals(first.x, 1)
-  lu.assertEquals(second.x, 1)
-  first = nil -- luacheck: ignore
-  collect()
-  lu.assertEquals(second.x, 1)
-  second = nil -- luacheck: ignore
-  self:await(0)
-  assert_raises("the object of this proxy no more", function() return pickle.loads(bytes).x end)
-end
-
--- 116
-function TestReferences:testAProxyThatIsReceivedAndNeverUsed()
-  local bytes = pickle.dumps(self.m:dict())
-  self:await(1)
-  pickle.loads(bytes)
-  self:await(0)
-end
-
--- 114
-function TestReferences:testThroughQueuesAndConnections()
-  local ours <close>, theirs = mp.Pipe()
-  local child = mp.Process(function(conn)
-    local d = conn:recv()
-    d.seen = true
-    conn:send(d)
-    conn:recv()
-  end, theirs):start()
-  theirs:close()
-  ours:send(self.m:dict())
-  collect()
-  local back = ours:recv()
-  lu.assertTrue(back.seen)
-  ours:send("done")
-  lu.assertTrue(child:join(LIMIT))
-  local q = self.m:Queue()
-  q:put(back)
-  q:put(q)
-  back = nil -- luacheck: ignore
-  collect()
-  lu.assertTrue(q:get().seen)
-  lu.assertTrue(q:get() == q)
-end
-
-function TestReferences:testDamagedBytes()
-  local d = self.m:dict()
-  local bytes = pickle.dumps(d)
-  for i = 1, #bytes do
-    for _, byte in ipairs({ 0, 1, 127, 255, bytes:byte(i) ~ 1 }) do
-      local ok, problem = pcall(pickle.loads,
-        bytes:sub(1, i - 1) .. string.char(byte) .. bytes:sub(i + 1))
-      lu.assertTrue(ok or errors.is(problem, errors.UnpicklingError), problem)
-    end
-  end
-end
-
-function TestReferences:testAProxyOfAClassThatThereIsNot()
-  local head, tail = pickle.dumps(self.m:dict()):match("^(.*)Dict(.-)$")
-  local ok, problem = pcall(pickle.loads, head .. "Dixt" .. tail)
-  lu.assertFalse(ok)
-  lu.assertTrue(errors.is(problem, errors.UnpicklingError), problem)
-end
-
 -- --- Custom types -------------------------------------------------------------
 
 local TestCustom = with_manager({})
@@ -489,9 +367,28 @@ function TestCustom:testAnObjectThatIsSharedByItsConstructor()
   lu.assertEquals(one.n, 1)
   one = nil -- luacheck: ignore
   self.m:register("bad", function() end)
-  assert_raises("returned no object", self.m.bad, self.m)
+  assert_raises("returned for 'bad' is no object (a nil)", self.m.bad, self.m)
   self.m:register("failing", function() error("in the constructor", 0) end)
   assert_raises("in the constructor", self.m.failing, self.m)
+end
+
+--- What is registered as a dict may be any table, with fields that raise; a thing that
+--- is no table is told.
+function TestCustom:testOddTables()
+  local function odd() error("an odd field", 0) end
+  self.m:register("odd", function()
+    return setmetatable({ x = 1 }, { __index = odd })
+  end, { proxytype = "dict" })
+  local d = self.m:odd()
+  lu.assertEquals(d.x, 1)
+  lu.assertEquals(raised(function() return d.y end), "an odd field")
+  lu.assertEquals(d.x, 1)
+  self.m:register("none", function() return print end, { proxytype = "dict" })
+  assert_raises("returned for 'none' is no table (a function)", self.m.none, self.m)
+  self.m:register("box", function() return { get = function() return 5 end } end,
+    { method_to_typeid = { get = "dict" } })
+  local box = self.m:box()
+  assert_raises("returned for 'dict' is no table (a number)", box.get, box)
 end
 
 function TestCustom:testBadRegistrations()
@@ -525,5 +422,4 @@ function TestCustom:testNoArgumentIsOverlooked()
   lu.assertEquals(self.m:Queue(nil, nil):qsize(), 0)
 end
 
-return { TestTables = TestTables, TestApply = TestApply, TestReferences = TestReferences,
-  TestCustom = TestCustom }
+return { TestTables = TestTables, TestApply = TestApply, TestCustom = TestCustom }

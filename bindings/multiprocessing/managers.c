@@ -1,10 +1,12 @@
 /* managers.c - "tidelock._managers": the call of a manager's server, as its
- * clients make it, and the scopes in which its locks are held.
+ * clients make it, the scopes in which its locks are held, and the counts of
+ * references in the server.
  *
  * It is C so that nothing can come between the answer, its acknowledgement
  * and the return to the caller: a thread that is cancelled either has what it
  * asked for, or its connection is closed without an acknowledgement, and then
- * the server takes back what it gave. */
+ * the server takes back what it gave. So it is with the counts, which threads
+ * and finalizers change. */
 #include <errno.h>
 #include <poll.h>
 
@@ -212,7 +214,67 @@ static TL_GIL int managers_scopes(lua_State *L) {
   return 2;
 }
 
+/* --- References: see objects.lua ------------------------------------------ */
+
+/* (objects, references, id): adds n, 1 or -1, to the references with this id
+ * and to the 'count' of the object. False if there is no such object, or would
+ * be less than no reference. */
+static TL_GIL bool count(lua_State *L, lua_Integer n, lua_Integer *left) {
+  lua_pushvalue(L, 3);
+  if (lua_rawget(L, 1) != LUA_TTABLE) return false;
+  lua_pushvalue(L, 3);
+  lua_rawget(L, 2);
+  lua_Integer had = lua_tointeger(L, -1);
+  if (had + n < 0) return false;
+  lua_getfield(L, -2, "count");
+  *left = lua_tointeger(L, -1) + n;
+  lua_pushvalue(L, 3);
+  if (had + n > 0)
+    lua_pushinteger(L, had + n);
+  else
+    lua_pushnil(L);
+  lua_rawset(L, 2); /* only this may need memory */
+  lua_pushinteger(L, *left);
+  lua_setfield(L, 4, "count");
+  return true;
+}
+
+/* retain(objects, references, id [, object]) -> whether there is such an
+ * object: a new one is put there. */
+static TL_GIL int managers_retain(lua_State *L) {
+  lua_Integer left;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  if (!lua_isnoneornil(L, 4)) {
+    lua_pushvalue(L, 3);
+    lua_pushvalue(L, 4);
+    lua_rawset(L, 1);
+  }
+  lua_settop(L, 3);
+  lua_pushboolean(L, count(L, 1, &left));
+  return 1;
+}
+
+/* release(objects, references, id) -> whether there was a reference. An object
+ * to which there is none any more goes. */
+static TL_GIL int managers_release(lua_State *L) {
+  lua_Integer left = 0;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 3);
+  bool was = count(L, -1, &left);
+  if (was && left == 0) {
+    lua_pushvalue(L, 3);
+    lua_pushnil(L);
+    lua_rawset(L, 1);
+  }
+  lua_pushboolean(L, was);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {{"exchange", managers_exchange},
+                                     {"release", managers_release},
+                                     {"retain", managers_retain},
                                      {"scopes", managers_scopes},
                                      {"wait", managers_wait},
                                      {NULL, NULL}};

@@ -1,4 +1,5 @@
 --- Barrier in a manager's server; see monitor.lua.
+local core = require("tidelock._managers")
 local errors = require("tidelock.errors")
 local Monitor = require("tidelock.multiprocessing.managers.monitor")
 
@@ -27,7 +28,7 @@ end
 -- round is not over then, it is broken.
 local Completion = {}
 
-function Completion:__close() self.barrier:_leave_round(self.round) end
+Completion.__close = core.shielded(function(self) self.barrier:_leave_round(self.round) end)
 
 --- The last one has come: runs the action, lets the others go.
 function Barrier:_complete(caller, round)

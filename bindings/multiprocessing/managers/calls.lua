@@ -12,7 +12,7 @@ local calls = {}
 
 local requests = {} -- of the server itself, by their names
 
---- What a thread works for: its session; and to whom it sends an answer, 'sending'.
+--- What a thread works for: its session; and whether it sends an answer, 'sending'.
 calls.here = threading.Local()
 local here = calls.here
 
@@ -30,16 +30,29 @@ function calls:attend(caller)
   end
 end
 
+--- Custom objects are tables and other things with methods; those that are used as a
+--- type of the server's are tables.
+local function check_object(kind, typeid, value)
+  local fits = type(value) == "table" or not kind.methods and
+    (type(value) == "userdata" or arguments.is_callable(value))
+  if fits then return end
+  error(("what was returned for '%s' is no %s (a %s)"):format(typeid,
+    kind.methods and "table" or "object", type(value)), 0)
+end
+
 --- What the caller gets for a new object: inside the server a proxy, else what
 --- becomes one where it is received.
 function calls:give(caller, value, typeid)
   local kind = self.kinds[typeid]
   if not kind then error(("there is no type '%s' to return"):format(tostring(typeid)), 0) end
-  local object = self.objects:add(value, typeid, kind)
-  if caller.is_local then return self:proxy(object) end
-  self.objects:retain(caller.client.refs, object.id)
-  return setmetatable({ n = 8, self.name, self.address, object.id, typeid, kind.class,
-    object.exposed, caller.client.number, true }, classes.Given)
+  check_object(kind, typeid, value)
+  local client = caller.is_local and self.own or caller.client
+  local object = self.objects:add(client.refs, value, typeid, kind)
+  local class, exposed = object.kind.class, object.exposed
+  if caller.is_local then return proxies.new(self.link, object.id, typeid, class, exposed) end
+  caller.undo = function() self.objects:release(client.refs, object.id) end
+  return setmetatable({ n = 8, self.name, self.address, object.id, typeid, class, exposed,
+    client.number, true }, classes.Given)
 end
 
 local function has_no(object, name)
@@ -112,32 +125,41 @@ function requests:create(caller, typeid, ...)
     error(("the server has no type '%s'"):format(tostring(typeid)), 0)
   end
   if kind.is_custom then self:attend(caller) else check_number(kind, typeid, ...) end
-  local value = kind.create(caller, ...)
-  if value == nil or type(value) ~= "table" and type(value) ~= "userdata" and
-    not arguments.is_callable(value) then
-    error(("the constructor of '%s' returned no object (a %s)"):format(typeid, type(value)), 0)
-  end
-  return self:give(caller, value, typeid)
+  return self:give(caller, kind.create(caller, ...), typeid)
 end
 
 local OBJECT_GONE = "the manager has the object of this proxy no more"
 
---- The reference of a message becomes that of who has received it, if it is still
---- there.
+--- The reference of a message becomes that of who has received it; false if it is not
+--- there any more.
 function calls:redeem(number, id)
   local owner = self.clients[number]
-  if owner then self.objects:release(owner.leases, id) end
+  return owner ~= nil and self.objects:release(owner.leases, id)
 end
 
 function requests:adopt(caller, id, number)
-  if not self.objects:retain(caller.client.refs, id) then error(OBJECT_GONE, 0) end
-  self:redeem(number, id)
+  local refs = caller.client.refs
+  if not self.objects:retain(refs, id) then error(OBJECT_GONE, 0) end
+  local redeemed = self:redeem(number, id)
+  caller.undo = function()
+    local owner = redeemed and self.clients[number]
+    if owner then self.objects:retain(owner.leases, id) end
+    self.objects:release(refs, id)
+  end
 end
 
 --- A reference for a message that the caller sends.
 function requests:lease(caller, id)
-  if not self.objects:retain(caller.client.leases, id) then error(OBJECT_GONE, 0) end
-  return caller.client.number
+  local client = caller.client
+  if not self.objects:retain(client.leases, id) then error(OBJECT_GONE, 0) end
+  caller.undo = function() self.objects:release(client.leases, id) end
+  return client.number
+end
+
+--- The references of a child that will not come to take them.
+function calls:forget_fork(client, n)
+  local refs = client.forks[n] client.forks[n] = nil -- no child takes them between
+  if refs then self.objects:release_all(refs) end
 end
 
 --- The references of a child that the caller is about to fork.
@@ -145,6 +167,7 @@ function requests:fork(caller)
   local client = caller.client
   local n = client.forked + 1 client.forked = n
   client.forks[n] = self.objects:copy(client.refs)
+  caller.undo = function() self:forget_fork(client, n) end
   return client.number, n
 end
 
@@ -186,22 +209,18 @@ function Link:release(id) self.server.objects:release(self.server.own.refs, id) 
 --- message.
 function Link:lease(id)
   local server = self.server
-  local to = here.sending
-  local client = to or here.session and here.session.client or server.own
-  if not server.objects:retain(to and client.refs or client.leases, id) then
+  local session, sending = here.session, here.sending
+  local client = session and session.client or server.own
+  if not server.objects:retain(sending and client.refs or client.leases, id) then
     error(errors.new(errors.PicklingError, OBJECT_GONE), 0)
   end
-  return client.number, to ~= nil
+  if sending then table.insert(session.given, id) end
+  return client.number, sending == true
 end
 
 --- The server's way to its own objects.
 function calls:new_link()
   return setmetatable({ server = self, name = self.name, address = self.address }, Link)
-end
-
-function calls:proxy(object)
-  self.objects:retain(self.own.refs, object.id)
-  return proxies.new(self.link, object.id, object.typeid, object.kind.class, object.exposed)
 end
 
 --- A proxy of this server's has come: what was sent by a client, or came back.

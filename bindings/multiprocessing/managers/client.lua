@@ -84,7 +84,7 @@ function Client.new(address, authkey)
     _connections = setmetatable({}, { __mode = "k" }), -- all of them
     _free = {}, -- those that no call uses
     _given_up = {}, -- ids of references
-    _leases = {}, -- ids of references that others gave and nobody took -> by whom
+    _leases = {}, -- references that others gave and nobody took: {id, by whom}
   }, Client)
   family.at_fork(self)
   return self
@@ -175,19 +175,21 @@ function Client:lease(id) return self:call(0, "lease", id), false end
 local function tell(self)
   local control = self._control
   if not control or self._dead then return end
-  if #self._given_up == 0 and next(self._leases) == nil then return end
+  if #self._given_up + #self._leases == 0 then return end
   local no_ids, no_leases, ids, leases = {}, {}
   -- One line, and nothing new in it, so that no finalizer comes between.
   ids, leases, self._given_up, self._leases = self._given_up, self._leases, no_ids, no_leases
   ids.leases = leases
   if pcall(control.send, control, ids) then return end
   for _, id in ipairs(ids) do self._given_up[#self._given_up + 1] = id end
-  for id, number in pairs(leases) do self._leases[id] = number end
+  for _, lease in ipairs(leases) do self._leases[#self._leases + 1] = lease end
 end
 
 --- A proxy is gone: its reference, or that of the message in which it came.
 function Client:release(id, number)
-  if number then self._leases[id] = number else self._given_up[#self._given_up + 1] = id end
+  local list, what = self._given_up, id
+  if number then list, what = self._leases, { id, number } end
+  list[#list + 1] = what
   tell(self)
 end
 

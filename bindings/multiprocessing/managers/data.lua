@@ -99,7 +99,7 @@ end
 local list = { __index = index, __len = length, __pairs = snapshot, copy = shallow, len = length }
 
 function list.__newindex(t, _, key, value)
-  local n, i = #t, math.tointeger(key)
+  local n, i = #t, math.type(key) and math.tointeger(key)
   if not i or i < 1 or i > n + 1 or value == nil and i < n then
     error(("a list of %d cannot have %s at index %s"):format(n,
       value == nil and "a hole" or "an element", tostring(key)), 0)
@@ -136,8 +136,19 @@ function list.pop(t, _, i)
 end
 list.remove = list.pop
 
+--- A copy of a table without holes.
+local function elements(given, name)
+  local n = #check_table(given, 1, name)
+  local copy = table.move(given, 1, n, 1, {})
+  for i = 1, n do
+    if copy[i] == nil then bad(1, name, "the table has a hole") end
+  end
+  return copy
+end
+
 function list.extend(t, _, other)
-  table.move(check_table(other, 1, "extend"), 1, #other, #t + 1, t)
+  other = elements(other, "extend")
+  table.move(other, 1, #other, #t + 1, t)
 end
 
 function list.index(t, _, value)
@@ -159,7 +170,12 @@ function list.reverse(t)
   for i = 1, n // 2 do t[i], t[n + 1 - i] = t[n + 1 - i], t[i] end
 end
 
-function list.sort(t, _, lt) table.sort(t, lt) end
+function list.sort(t, _, lt)
+  if lt ~= nil and type(lt) ~= "function" then
+    bad(1, "sort", "function expected, got " .. type(lt))
+  end
+  table.sort(t, lt)
+end
 
 function list.clear(t)
   for i = #t, 1, -1 do t[i] = nil end
@@ -167,8 +183,7 @@ end
 
 data.list = { methods = list }
 function data.list.create(_, t)
-  if t == nil then return {} end
-  return table.move(check_table(t, 1, "list"), 1, #t, 1, {})
+  return t == nil and {} or elements(t, "list")
 end
 
 -- --- Namespace, Value, Array ----------------------------------------------------

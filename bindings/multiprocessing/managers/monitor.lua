@@ -11,6 +11,7 @@
 --- Callers that wait for the same are served in the order of their coming. Each
 --- has an event; whoever changes the state sets those of all who may go on, and
 --- they look themselves, so none that ends meanwhile takes a wake-up with it.
+local core = require("tidelock._managers")
 local errors = require("tidelock.errors")
 local threading = require("tidelock.threading")
 local time = require("tidelock.time")
@@ -47,21 +48,27 @@ end
 --- How many wait for it.
 function Monitor:waiting(what) return self._queues[what] and #self._queues[what] or 0 end
 
--- A place in a queue, from before the wait until after it.
+-- A place in a queue, which is to be closed before it stands there.
 local Place = {}
+Place.__index = Place
 
-local function stand(self, what)
-  local place = setmetatable({ event = threading.Event(), monitor = self, what = what }, Place)
-  local queue = self._queues[what] or {}
-  self._queues[what] = queue
-  queue[#queue + 1] = place
-  return place
+local function new_place(self, what)
+  return setmetatable({ event = threading.Event(), monitor = self, what = what }, Place)
 end
 
---- Leaves the queue; the others may have come nearer to what they wait for.
-function Place:__close()
+--- Goes to the end of the queue.
+function Place:stand()
   local held <close> = self.monitor:enter()
-  local queue = self.monitor._queues[self.what]
+  local queues, what = self.monitor._queues, self.what
+  queues[what] = queues[what] or {}
+  table.insert(queues[what], self)
+end
+
+--- Leaves the queue, whatever hits the thread meanwhile; the others may have come
+--- nearer to what they wait for.
+Place.__close = core.shielded(function(self)
+  local held <close> = self.monitor:enter()
+  local queue = self.monitor._queues[self.what] or {}
   for i, place in ipairs(queue) do
     if place == self then
       table.remove(queue, i)
@@ -70,7 +77,7 @@ function Place:__close()
   end
   if #queue == 0 then self.monitor._queues[self.what] = nil end
   self.monitor:tell(self.what)
-end
+end)
 
 --- What a caller sends that is to wait no longer; managers.c knows it.
 Monitor.STOP = "stop"
@@ -88,14 +95,13 @@ end
 --- true if the caller has asked for the end of the wait.
 ---@param deadline number? of time.monotonic; nil: never; 0: does not wait
 function Monitor:wait(caller, what, deadline, go)
-  local place
   do
     local held <close> = self:enter()
     if self:waiting(what) == 0 and go() then return true end
-    if deadline and deadline <= time.monotonic() then return false end
-    place = stand(self, what)
   end
-  local _ <close> = place
+  if deadline and deadline <= time.monotonic() then return false end
+  local place <close> = new_place(self, what)
+  place:stand()
   local objects = { place.event, caller.conn }
   while true do
     do

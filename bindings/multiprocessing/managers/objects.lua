@@ -4,13 +4,14 @@
 --- each of its proxies; or a message that a proxy travels in, which is counted
 --- for the process that has sent it until the receiver takes it over. A client's
 --- references go with the process; those of its messages a while later, for they
---- may still be received. Counts are changed in single lines, by any thread and
---- by finalizers.
+--- may still be received. Counts are changed by any thread and by finalizers, so it is
+--- C that does it.
 local arguments = require("tidelock._arguments")
 local barrier = require("tidelock.multiprocessing.managers.barrier")
-local core = require("tidelock._multiprocessing")
+local core = require("tidelock._managers")
 local data = require("tidelock.multiprocessing.managers.data")
 local locks = require("tidelock.multiprocessing.managers.locks")
+local processes = require("tidelock._multiprocessing")
 local queues = require("tidelock.multiprocessing.managers.queues")
 local threading = require("tidelock.threading")
 
@@ -58,7 +59,8 @@ function Objects.kind(entry)
 end
 
 function Objects.new()
-  return setmetatable({ _by_id = {}, _of = setmetatable({}, { __mode = "k" }), _last = 0 }, Objects)
+  return setmetatable({ _by_id = {}, _of = setmetatable({}, { __mode = "k" }), _last = 0,
+    _adding = threading.Lock() }, Objects)
 end
 
 --- The names of the methods of an object that do not begin with '_'.
@@ -91,46 +93,37 @@ local function exposed_of(value, kind)
   return names
 end
 
---- The object with this referent, nobody having a reference yet; custom referents
---- are known again.
-function Objects:add(value, typeid, kind)
+--- The object with this referent, and one reference to it in 'refs'; custom
+--- referents are known again.
+function Objects:add(refs, value, typeid, kind)
+  local exposed = exposed_of(value, kind) -- what it runs may create others
+  local held <close> = self._adding:guard()
   local known = self._of[value]
-  if known and self._by_id[known.id] == known and known.typeid == typeid then return known end
-  local id = self._last + 1 self._last = id
+  if known and known.typeid == typeid and self:retain(refs, known.id) then return known end
+  local id = self._last + 1
   local object = { id = id, value = value, typeid = typeid, kind = kind, count = 0,
-    lock = threading.RLock(), exposed = exposed_of(value, kind) }
-  self._by_id[id] = object
-  self._of[value] = object
+    lock = threading.RLock(), exposed = exposed }
+  self._last, self._of[value] = id, object
+  core.retain(self._by_id, refs, id, object)
   return object
 end
 
 function Objects:find(id) return self._by_id[id] end
 
 function Objects:count()
-  return #core.keys(self._by_id)
+  return #processes.keys(self._by_id)
 end
 
 --- One reference more in 'refs', a table of numbers by ids; false if there is no
 --- such object any more.
-function Objects:retain(refs, id)
-  local object = self._by_id[id]
-  if not object then return false end
-  object.count, refs[id] = object.count + 1, (refs[id] or 0) + 1
-  return true
-end
+function Objects:retain(refs, id) return core.retain(self._by_id, refs, id) end
 
 --- One reference less; false if there is none.
-function Objects:release(refs, id)
-  local n, object = refs[id], self._by_id[id]
-  if not n or not object then return false end
-  object.count, refs[id] = object.count - 1, n > 1 and n - 1 or nil
-  if object.count == 0 then self._by_id[id] = nil end
-  return true
-end
+function Objects:release(refs, id) return core.release(self._by_id, refs, id) end
 
 --- All of them, 'refs' is empty then.
 function Objects:release_all(refs)
-  for _, id in ipairs(core.keys(refs)) do
+  for _, id in ipairs(processes.keys(refs)) do
     while self:release(refs, id) do end -- luacheck: ignore
     refs[id] = nil
   end
@@ -139,7 +132,7 @@ end
 --- The same references once more.
 function Objects:copy(refs)
   local copy = {}
-  for _, id in ipairs(core.keys(refs)) do
+  for _, id in ipairs(processes.keys(refs)) do
     for _ = 1, refs[id] or 0 do self:retain(copy, id) end
   end
   return copy

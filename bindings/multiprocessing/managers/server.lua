@@ -99,10 +99,7 @@ local function forget(self, conn)
   pcall(conn.close, conn)
   for _, thing in ipairs(core.keys(client.holds)) do thing:forget(client) end
   self.objects:release_all(client.refs)
-  for _, n in ipairs(core.keys(client.forks)) do
-    local refs = client.forks[n] client.forks[n] = nil -- no child takes them between
-    if refs then self.objects:release_all(refs) end
-  end
+  for _, n in ipairs(core.keys(client.forks)) do self:forget_fork(client, n) end
   if client.is_starter then self.stopped = true end -- nobody there wants it any more
   self.orphans[client] = time.monotonic() + (next(client.leases) and GRACE or 0)
 end
@@ -123,7 +120,7 @@ local function read_control(self, conn)
   local ok, message = pcall(conn.recv, conn)
   if not ok or type(message) ~= "table" then return forget(self, conn) end
   for _, id in ipairs(message) do self.objects:release(client.refs, id) end
-  for id, number in pairs(message.leases or {}) do self:redeem(number, id) end
+  for _, lease in ipairs(message.leases or {}) do self:redeem(lease[2], lease[1]) end
   if message.shutdown then self.stopped = true end
   self.untidy = true
 end

@@ -2,6 +2,7 @@
 --- server.lua for what is sent.
 local Monitor = require("tidelock.multiprocessing.managers.monitor")
 local calls = require("tidelock.multiprocessing.managers.calls")
+local core = require("tidelock._managers")
 local errors = require("tidelock.errors")
 local text = require("tidelock.multiprocessing.managers.text")
 local threading = require("tidelock.threading")
@@ -31,7 +32,7 @@ end
 local function answer_read(self, session, request)
   local id, name = ("<j"):unpack(request), request:sub(9)
   local object = self.objects:find(id)
-  if object and object.kind.is_plain then
+  if object and object.kind.is_plain and not getmetatable(object.value) then
     local busy, value = object.lock:locked(), object.value[name] -- at one moment
     if not busy and type(value) ~= "table" then return value end
   end
@@ -45,13 +46,14 @@ local function answer(self, session, request)
     table.unpack(request, 4, request.n)))
 end
 
---- Sends an answer; what cannot travel becomes an error that can. False if it
---- did not reach the socket.
+--- Sends an answer; what cannot travel becomes an error that can, and the references
+--- in it are taken back. False if it did not reach the socket.
 local function send(session, reply)
-  here.sending = session.client
+  here.sending = true
   local ok, problem = pcall(session.conn.send, session.conn, reply)
   here.sending = nil
   if ok then return true end
+  for _, id in ipairs(session.given) do session.server.objects:release(session.client.refs, id) end
   if not errors.is(problem, errors.PicklingError) then return false end
   if session.undo then session.undo() end
   session.undo = nil
@@ -78,12 +80,12 @@ end
 -- which is killed in a call whose caller has gone.
 local Session = {}
 
-function Session:__close()
+Session.__close = core.shielded(function(self)
   self.server.attended[self] = nil
   if self.undo then self.undo() end
   -- What it was given after its end had been seen.
   if self.client.gone then self.server.objects:release_all(self.client.refs) end
-end
+end)
 
 --- Answers the calls of one connection until its end.
 local function serve(self, conn, client)
@@ -93,7 +95,7 @@ local function serve(self, conn, client)
   here.session = session
   while true do
     local ok, request = pcall(conn.recv, conn)
-    session.undo = nil
+    session.undo, session.given = nil, {}
     local reply
     if ok then
       reply = answer(self, session, request)

@@ -65,7 +65,7 @@ end
 local Array = { __name = "Array" }
 
 local function check_index(self, key)
-  local i = math.tointeger(key)
+  local i = math.type(key) and math.tointeger(key)
   if i and i >= 1 and i <= rawget(self, "size") then return i end
   error(("index %s is out of range"):format(tostring(key)), 0)
 end
