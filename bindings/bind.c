@@ -248,6 +248,10 @@ bool bind_options(lua_State *L, int arg, const char *const *names) {
   return true;
 }
 
+void bind_noargs(lua_State *L) {
+  if (!lua_isnoneornil(L, 1)) luaL_typeerror(L, 1, "no value");
+}
+
 lua_Integer bind_count(lua_State *L, int arg, lua_Integer usual,
                        lua_Integer least) {
   lua_Integer n = luaL_optinteger(L, arg, usual);

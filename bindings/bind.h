@@ -76,6 +76,9 @@ int bind_wait_for(lua_State *L, lua_CFunction wait) TL_GIL;
  * is an argument error. Anything else stays. True if it was one. */
 bool bind_options(lua_State *L, int arg, const char *const *names) TL_GIL;
 
+/* Raises if there is an argument, of a function that has none. */
+void bind_noargs(lua_State *L) TL_GIL;
+
 /* An integer argument of at least 'least', 'usual' when absent. */
 lua_Integer bind_count(lua_State *L, int arg, lua_Integer usual,
                        lua_Integer least) TL_GIL;

@@ -10,6 +10,11 @@ local LIMIT = 30 -- seconds
 
 local TestEvent = {}
 
+function TestEvent.testItTakesNoArguments()
+  lu.assertErrorMsgContains("(no value expected, got boolean)", mp.Event, true)
+  lu.assertFalse(mp.Event(nil):is_set())
+end
+
 -- 107
 function TestEvent.testReachesOtherProcesses()
   local event, answer = mp.Event(), mp.Event()

@@ -25,6 +25,10 @@ local function in_child(f, ...) return (children.outcome(f, ...)) end
 local function suite(new)
   local T = {}
 
+  function T.testItTakesNoArguments()
+    lu.assertErrorMsgContains("(no value expected, got table)", new, { timeout = 1 })
+  end
+
   -- 107
   function T.testExcludesOtherProcesses()
     local lock = new()

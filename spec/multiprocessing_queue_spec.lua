@@ -457,6 +457,7 @@ function TestQueue.testSimple()
   lu.assertEquals({ q:empty(), q:put("x"), q:empty(), q:get() }, { true, true, false, "x" })
   lu.assertNil(q.task_done)
   lu.assertEquals(tostring(q), "<SimpleQueue qsize=0>")
+  lu.assertErrorMsgContains("(no value expected, got table)", mp.SimpleQueue, { maxsize = 5 })
 end
 
 function TestQueue.testTellsWhatItIs()

@@ -3,6 +3,7 @@ local lu = require("luaunit")
 local mp = require("multiprocessing")
 local pickle = require("pickle")
 local shared_memory = require("multiprocessing.shared_memory")
+local threading = require("threading")
 local children = require("support.children")
 
 -- The process that takes names away is started with the first block, and stays.
@@ -35,6 +36,17 @@ function TestTravel:testValuesAndArraysAreTheSameMemory()
   lu.assertEquals(tostring(w), "<Value double -0.0>")
   lu.assertEquals(tostring(huge), "<Array int64[10000]>")
   lu.assertNil(w.get_lock)
+end
+
+-- Locked ones travel with their locks, and so does what has the memory alone.
+function TestTravel:testWithTheirLocksAndWithout()
+  local v, a = mp.Value("int32", 1), mp.Array("double", { 1, 2 })
+  local raw, rest, w, b = sent(v:get_obj(), a:get_obj(), v, a)
+  lu.assertNil(raw.get_lock or rest.get_lock)
+  raw.value, rest[2] = 7, 8.5
+  lu.assertEquals({ v.value, w.value, a[2], b[2], #rest }, { 7, 7, 8.5, 8.5, 2 })
+  local held <close> = v:guard()
+  lu.assertFalse(threading.Thread(w.acquire, w, false):start():result())
 end
 
 function TestTravel:testItOutlivesWhatWasSent()

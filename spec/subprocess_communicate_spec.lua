@@ -213,6 +213,39 @@ function TestCommunicate.testAnotherThreadReads()
   lu.assertEquals(talker:result(LONG), "")
 end
 
+-- It has touched nothing yet: the thread that is inside gets all that comes.
+function TestCommunicate.testACancelWhileAnotherThreadReads()
+  local process = start([[read x; echo "$x"; exec cat]])
+  local reader = threading.Thread(function() return process.stdout:read() end):start()
+  blocked("read", reader)
+  local talker = threading.Thread(process.communicate, process, nil, LONG):start()
+  blocked("file", talker)
+  talker:cancel()
+  lu.assertTrue(errors.is(raised(talker.result, talker, LONG), errors.Cancelled))
+  process.stdin:write("line\n"):flush()
+  lu.assertEquals(reader:result(LONG), "line")
+  lu.assertEquals(process:communicate(nil, LONG), "")
+end
+
+-- Each byte goes to one of the two, whoever is first when communicate has read all.
+function TestCommunicate.testAThreadThatWantsToReadMeanwhile()
+  local name = os.tmpname()
+  os.remove(name)
+  local process = start(("echo before; until [ -e %s ]; do sleep 0.01; done; echo after")
+    :format(name))
+  local talker = threading.Thread(process.communicate, process, nil, LONG):start()
+  blocked("read", talker)
+  local reader = threading.Thread(function()
+    local ok, text = pcall(process.stdout.read, process.stdout, "a")
+    return ok and text or ""
+  end):start()
+  blocked("file", reader)
+  io.open(name, "w"):close()
+  local first, rest = reader:result(LONG), talker:result(LONG)
+  os.remove(name)
+  lu.assertEquals(first .. rest, "before\nafter\n")
+end
+
 function TestCommunicate.testArguments()
   local process <close> = start("exec cat")
   for _, case in ipairs({
@@ -230,21 +263,21 @@ function TestCommunicate.testArguments()
   other:communicate()
 end
 
--- The GIL is given up: a thread that works gets on.
+-- The GIL is given up: the child ends when a thread that works has got on.
 function TestCommunicate.testOthersRun()
-  local process = start("exec cat")
-  local count, stop = 0, false
+  local name = os.tmpname()
+  os.remove(name)
+  local process = start(("until [ -e %s ]; do sleep 0.01; done"):format(name))
   local worker = threading.Thread(function()
-    while not stop do count = count + 1 end
+    blocked("read", threading.main_thread())
+    local count = 0
+    for i = 1, 1000000 do count = count + i end
+    io.open(name, "w"):close()
+    return count
   end):start()
-  local talker = threading.Thread(process.communicate, process):start()
-  talker:join(LONG)
-  local before = count
-  local slow = start("sleep 0.2", { stdin = DEVNULL })
-  slow:communicate()
-  lu.assertTrue(count > before + 1000)
-  stop = true
-  worker:join()
+  process:communicate(nil, LONG)
+  os.remove(name)
+  lu.assertEquals(worker:result(LONG), 500000500000)
 end
 
 function TestCommunicate.testManyAtOnce()

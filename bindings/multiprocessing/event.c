@@ -34,6 +34,7 @@ static TL_GIL Event *new_event(lua_State *L) {
 }
 
 static TL_GIL int event_new(lua_State *L) {
+  bind_noargs(L);
   Event *e = new_event(L);
   ipc_arena *arena = arena_of(L);
   int err = ipc_event_create(&e->os, arena);

@@ -208,11 +208,13 @@ static TL_GIL int lock_gc(lua_State *L) {
 }
 
 static TL_GIL int lock_new(lua_State *L) {
+  bind_noargs(L);
   sync_lock_push(L, false);
   return 1;
 }
 
 static TL_GIL int rlock_new(lua_State *L) {
+  bind_noargs(L);
   sync_lock_push(L, true);
   return 1;
 }

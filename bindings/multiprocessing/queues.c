@@ -245,6 +245,7 @@ static TL_GIL int queues_joinable(lua_State *L) {
 }
 
 static TL_GIL int queues_simple(lua_State *L) {
+  bind_noargs(L);
   lua_settop(L, 0);
   return create(L, SIMPLE);
 }

@@ -164,10 +164,11 @@ void typed_store(const typed_kind *k, unsigned char *shared, typed_bits bits) {
   }
 }
 
-/* How many bytes can be copied at once where 'shared' is, n > 0 being left: as
- * its address allows, which is at least an element. */
+/* How many bytes can be copied at once where 'shared' is, n > 0 being left and
+ * no whole word beginning: as its address allows, which is at least an element.
+ */
 static inline size_t step(const unsigned char *shared, size_t n) {
-  size_t most = (size_t)1 << __builtin_ctzl((uintptr_t)shared | 8);
+  size_t most = (size_t)1 << __builtin_ctzl((uintptr_t)shared | 4);
   while (most > n)
     most /= 2;
   return most;
@@ -178,9 +179,7 @@ static size_t copy_in_some(unsigned char *shared, const unsigned char *from,
   typed_bits bits = {0};
   size_t size = step(shared, n);
   memcpy(&bits, from, size);
-  if (size == 8)
-    store8(shared, bits.all);
-  else if (size == 4)
+  if (size == 4)
     store4(shared, bits.word);
   else if (size == 2)
     store2(shared, bits.half);
@@ -193,9 +192,7 @@ static size_t copy_out_some(unsigned char *to, const unsigned char *shared,
                             size_t n) {
   typed_bits bits = {0};
   size_t size = step(shared, n);
-  if (size == 8)
-    bits = typed_load8(shared);
-  else if (size == 4)
+  if (size == 4)
     bits = typed_load4(shared);
   else if (size == 2)
     bits.half = typed_load2(shared);

@@ -15,7 +15,7 @@
 -- strings of one byte.
 --
 -- Memory is given back when no process has the object any more. Objects of up
--- to 4096 bytes share files of 64 KiB, at 64 bytes or a multiple of it each; a
+-- to 4096 bytes share files of 64 KiB to 1 MiB, at 64 bytes or a multiple each; a
 -- larger one takes a descriptor of its own (OSError EMFILE if there is none).
 -- They travel to other processes, where they are the same memory, as soon as
 -- their locks do.

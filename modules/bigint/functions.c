@@ -280,14 +280,18 @@ static TL_GIL int bigint_sign(lua_State *L) {
   return 1;
 }
 
+/* Pushes the Lua integer of this value, if it fits. */
+static TL_GIL bool push_integer(lua_State *L, mpz_srcptr a) {
+  if (!mpz_fits_slong_p(a)) return false;
+  lua_pushinteger(L, mpz_get_si(a));
+  return true;
+}
+
 /* As math.tointeger. */
 static TL_GIL int bigint_tointeger(lua_State *L) {
   value a;
   bigint_check(L, 1, &a);
-  if (mpz_fits_slong_p(a.z))
-    lua_pushinteger(L, mpz_get_si(a.z));
-  else
-    luaL_pushfail(L);
+  if (!push_integer(L, a.z)) luaL_pushfail(L);
   return 1;
 }
 
@@ -295,10 +299,7 @@ static TL_GIL int bigint_tointeger(lua_State *L) {
 static TL_GIL int bigint_tonumber(lua_State *L) {
   value a;
   bigint_check(L, 1, &a);
-  if (mpz_fits_slong_p(a.z))
-    lua_pushinteger(L, mpz_get_si(a.z));
-  else
-    lua_pushnumber(L, bigint_todouble(a.z));
+  if (!push_integer(L, a.z)) lua_pushnumber(L, bigint_todouble(a.z));
   return 1;
 }
 
