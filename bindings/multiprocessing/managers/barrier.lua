@@ -1,5 +1,5 @@
 --- Barrier in a manager's server; see monitor.lua.
-local core = require("tidelock._managers")
+local core = require("tidelock._multiprocessing")
 local errors = require("tidelock.errors")
 local Monitor = require("tidelock.multiprocessing.managers.monitor")
 

@@ -11,7 +11,7 @@
 --- Callers that wait for the same are served in the order of their coming. Each
 --- has an event; whoever changes the state sets those of all who may go on, and
 --- they look themselves, so none that ends meanwhile takes a wake-up with it.
-local core = require("tidelock._managers")
+local core = require("tidelock._multiprocessing")
 local errors = require("tidelock.errors")
 local threading = require("tidelock.threading")
 local time = require("tidelock.time")

@@ -2,7 +2,7 @@
 --- server.lua for what is sent.
 local Monitor = require("tidelock.multiprocessing.managers.monitor")
 local calls = require("tidelock.multiprocessing.managers.calls")
-local core = require("tidelock._managers")
+local core = require("tidelock._multiprocessing")
 local errors = require("tidelock.errors")
 local text = require("tidelock.multiprocessing.managers.text")
 local threading = require("tidelock.threading")
