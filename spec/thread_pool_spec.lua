@@ -2,7 +2,9 @@
 local lu = require("luaunit")
 local mp = require("multiprocessing")
 local errors = require("errors")
+local queue = require("queue")
 local threading = require("threading")
+local time = require("time")
 local children = require("support.children")
 local eventually = require("support.eventually")
 local struck = require("support.struck")
@@ -141,6 +143,28 @@ function TestThreadPool:testAnInterruptedCallKeepsNobodyWaiting()
       until not more
     end
   end
+end
+
+--- Also if that takes longer than a thread has that is killed.
+function TestThreadPool:testAKilledCallFailsHoweverLongItTakes()
+  local pool = mp.ThreadPool(1)
+  local engine = pool._engine
+  function engine.submit()
+    threading.current_thread():kill()
+    repeat until false
+  end
+  function engine.fail_job(...)
+    local ending = time.monotonic() + 0.3
+    repeat until time.monotonic() > ending
+    return getmetatable(engine).fail_job(...)
+  end
+  local told = queue.Queue()
+  local options = { error_callback = function(problem) told:put(problem) end }
+  local thread = threading.Thread(pool.apply_async, pool, type, { 1 }, options):start()
+  lu.assertTrue(thread:join(LIMIT))
+  lu.assertTrue(errors.is(told:get(true, LIMIT), errors.Killed))
+  pool:close()
+  lu.assertTrue(threading.Thread(pool.join, pool):start():join(LIMIT))
 end
 
 --- Takes what is left, one after the other.

@@ -208,9 +208,9 @@ end
 -- more, be the thread interrupted or killed: the answer is nobody's.
 local Question = {}
 
-function Question:__close()
+Question.__close = core.shielded(function(self)
   if not self.answered then retire(self.server) end
-end
+end)
 
 --- Has the server make a process; nil if it is gone.
 local function ask(server, request)

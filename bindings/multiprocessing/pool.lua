@@ -23,11 +23,11 @@ end
 -- is, what is left of the job fails.
 local Submission = {}
 
-function Submission:__close(problem)
+Submission.__close = core.shielded(function(self, problem)
   if problem ~= nil and self.job._number then
     self.engine:fail_job(self.job, { value = problem })
   end
-end
+end)
 
 --- Begins a job; f submits its parts.
 local function submit_all(engine, job, f)
@@ -192,9 +192,9 @@ end
 -- it is, nothing is left of the pool.
 local Making = {}
 
-function Making:__close(problem)
+Making.__close = core.shielded(function(self, problem)
   if problem ~= nil then self.engine:undo() end
-end
+end)
 
 local function create(kind, module, options)
   local Engine = require("tidelock.multiprocessing.pool." .. module)

@@ -41,7 +41,7 @@ local start_thread
 -- and begins another thread. Where there can be none, the pool fails.
 local Duty = {}
 
-function Duty:__close(problem)
+Duty.__close = core.shielded(function(self, problem)
   local engine = self.engine
   if self.task then complete(engine, self.task.id, { jobs.PROBLEM, { value = problem } }) end
   if problem ~= nil and not engine.terminated then
@@ -51,7 +51,7 @@ function Duty:__close(problem)
   end
   engine.alive = engine.alive - 1
   if engine.alive == 0 then family.not_at_end(engine) end
-end
+end)
 
 local function work(engine, place)
   local init, args = engine.options.initializer, engine.options.initargs
