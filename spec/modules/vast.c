@@ -39,8 +39,9 @@ static void *map(size_t n) {
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED) return NULL;
   for (size_t at = PIECE; at < n; at += PIECE)
-    if (mmap(p + at, PIECE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-             vast.file, 0) == MAP_FAILED) {
+    if (mmap(p + at, PIECE, PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_FIXED | MAP_POPULATE, vast.file,
+             0) == MAP_FAILED) {
       munmap(p, whole(n));
       return NULL;
     }
