@@ -89,6 +89,8 @@ function TestLogger:testLevels()
     lu.assertErrorMsgContains("bad argument #1 to 'setLevel'", logger.setLevel, logger, level)
     lu.assertErrorMsgContains("bad argument #1 to 'log_to_stderr'", mp.log_to_stderr, level)
     lu.assertErrorMsgContains("bad argument #1 to 'log'", logger.log, logger, level, "x")
+    lu.assertErrorMsgContains("bad argument #1 to 'isEnabledFor'", logger.isEnabledFor, logger,
+      level)
   end
 end
 

@@ -33,7 +33,8 @@ end
 function Logger:setLevel(level) self.level = to_level(level, "setLevel") end
 
 function Logger:isEnabledFor(level)
-  return self._to_stderr and to_level(level, "isEnabledFor") >= self.level
+  level = to_level(level, "isEnabledFor")
+  return self._to_stderr and level >= self.level
 end
 
 --- Writes a line, if that level is asked for; more arguments are those of
