@@ -8,6 +8,7 @@ local referents = require("multiprocessing.managers.locks")
 local threading = require("threading")
 local time = require("time")
 local aside = require("support.aside")
+local assert_raises = require("support.assert_raises")
 local bunch = require("support.bunch")
 local eventually = require("support.eventually")
 local killed_in = require("support.killed_in")
@@ -17,13 +18,6 @@ local with_manager = require("support.with_manager")
 
 local LIMIT = 60 -- seconds, for what should take a moment
 local SOON = 0.05 -- seconds, for what is not to come
-
-local function raises(text, f, ...)
-  local ok, problem = pcall(f, ...)
-  lu.assertFalse(ok)
-  lu.assertStrContains(tostring(problem), text)
-  return problem
-end
 
 --- A child that holds the lock: a call kills it.
 local function held_in_a_child(lock)
@@ -60,17 +54,17 @@ function TestLocks:testALock()
   lu.assertEquals({ result() }, { true, true })
   lock:release() -- another thread's: a lock has no owner
   lu.assertFalse(lock:locked())
-  raises("unlocked", lock.release, lock)
+  assert_raises("unlocked", lock.release, lock)
   do
     local held <close> = lock:guard()
     lu.assertTrue(held:locked())
   end
   lu.assertEquals(lock:with(function(x) return lock:locked(), x end, 5), true)
-  raises("inside", lock.with, lock, function() error("inside") end)
+  assert_raises("inside", lock.with, lock, function() error("inside") end)
   lu.assertFalse(lock:locked())
-  raises("bad argument #1 to 'acquire'", lock.acquire, lock, 1)
-  raises("bad argument #2 to 'acquire'", lock.acquire, lock, false, 1)
-  raises("bad argument #2 to 'acquire'", lock.acquire, lock, true, -2)
+  assert_raises("bad argument #1 to 'acquire'", lock.acquire, lock, 1)
+  assert_raises("bad argument #2 to 'acquire'", lock.acquire, lock, false, 1)
+  assert_raises("bad argument #2 to 'acquire'", lock.acquire, lock, true, -2)
 end
 
 -- 107
@@ -85,7 +79,7 @@ function TestLocks:testAnRLockIsAThreads()
   lock:release()
   lu.assertTrue(lock:locked())
   lock:release()
-  raises("unlocked", lock.release, lock)
+  assert_raises("unlocked", lock.release, lock)
 end
 
 -- 107, 118
@@ -220,17 +214,17 @@ function TestLocks:testSemaphores()
   s:release(3)
   lu.assertEquals(s:get_value(), 3)
   local b = self.m:BoundedSemaphore(1)
-  raises("too many times", b.release, b)
-  raises("bad argument #1 to 'release'", s.release, s, 0)
-  raises("bad argument #1 to 'Semaphore'", self.m.Semaphore, self.m, -1)
+  assert_raises("too many times", b.release, b)
+  assert_raises("bad argument #1 to 'release'", s.release, s, 0)
+  assert_raises("bad argument #1 to 'Semaphore'", self.m.Semaphore, self.m, -1)
   lu.assertEquals({ acquired_from_the_dead(b) }, { true, true })
 end
 
 -- 107
 function TestLocks:testACondition()
   local c, d = self.m:Condition(), self.m:dict()
-  raises("not held", c.wait, c)
-  raises("not held", c.notify, c)
+  assert_raises("not held", c.wait, c)
+  assert_raises("not held", c.notify, c)
   do
     local _ <close> = c:guard()
     lu.assertFalse(c:wait(0.01))
@@ -255,7 +249,7 @@ function TestLocks:testACondition()
   over:acquire()
   lu.assertTrue(lock:locked())
   over:release()
-  raises("a proxy of a Lock", self.m.Condition, self.m, 5)
+  assert_raises("a proxy of a Lock", self.m.Condition, self.m, 5)
 end
 
 --- A thread in c:wait(), whose lock it holds 'depth' times; what ended the wait, and
@@ -376,7 +370,7 @@ function TestLocks:testAnEvent()
   lu.assertTrue(child:join(LIMIT))
   e:clear()
   lu.assertFalse(e:wait(0))
-  raises("bad argument #1 to 'wait'", e.wait, e, -1)
+  assert_raises("bad argument #1 to 'wait'", e.wait, e, -1)
 end
 
 --- The states in the server, with others in the middle of what they do.
@@ -401,7 +395,7 @@ function TestLocks:testOthersThatAreNotReadyYet()
     s:release(caller)
     return s:enter()
   end
-  raises("released too many times", s.release, s, caller)
+  assert_raises("released too many times", s.release, s, caller)
   lu.assertEquals(s:get_value(), 1)
 end
 
@@ -431,8 +425,8 @@ function TestLocks:testABarrier()
   _, problem = result()
   lu.assertTrue(errors.is(problem, errors.BrokenBarrierError))
   b:reset()
-  raises("broken", b.wait, b, 0.01)
-  raises("bad argument #1 to 'Barrier'", self.m.Barrier, self.m, 0)
+  assert_raises("broken", b.wait, b, 0.01)
+  assert_raises("bad argument #1 to 'Barrier'", self.m.Barrier, self.m, 0)
   local d = self.m:dict()
   local with_action = self.m:Barrier(2, function() d.done = true end)
   bunch(2, function() return with_action:wait(LIMIT) end)
@@ -514,7 +508,7 @@ function TestLocks:testTimeouts()
     for _, timeout in ipairs({ -1, -2, -0.5, 0 / 0, -math.huge, "x", {} }) do
       if timeout ~= allowed then
         local what = ("bad argument #%d to '%s'"):format(number, name)
-        lu.assertStrContains(raises("bad argument", f, timeout), what, false, false, i)
+        lu.assertStrContains(assert_raises("bad argument", f, timeout), what, false, false, i)
       end
     end
   end
@@ -525,7 +519,7 @@ function TestLocks:testTimeouts()
   end
   lu.assertTrue(calls[2][3](-1))
   local c = self.m:Condition()
-  local problem = raises("bad argument #1 to 'wait_for' (function expected, got number)",
+  local problem = assert_raises("bad argument #1 to 'wait_for' (function expected, got number)",
     function() return (c:wait_for(1)) end)
   lu.assertStrContains(problem, "manager_locks_spec.lua:")
 end

@@ -5,6 +5,7 @@ local errors = require("errors")
 local managers = require("multiprocessing.managers")
 local mp = require("multiprocessing")
 local pickle = require("pickle")
+local assert_raises = require("support.assert_raises")
 local bunch = require("support.bunch")
 local raised = require("support.raised")
 local with_manager = require("support.with_manager")
@@ -16,13 +17,6 @@ local function in_child(f, ...)
   local process = mp.Process(f, ...):start()
   lu.assertTrue(process:join(LIMIT))
   lu.assertEquals(process.exitcode, 0)
-end
-
-local function assert_raises(text, f, ...)
-  local ok, problem = pcall(f, ...)
-  lu.assertFalse(ok)
-  lu.assertStrContains(tostring(problem), text)
-  return problem
 end
 
 -- --- Tables -------------------------------------------------------------------
