@@ -24,7 +24,8 @@ typedef struct Exchange {
   size_t sent;   /* GIL: bytes of the input */
   bool broken;   /* GIL: nobody reads the input any more */
   bool ended[3]; /* GIL: the end of stdout, stderr has been read */
-} Exchange;      /* user values: the three files, the input */
+} Exchange;      /* user values: the three files, and of those whose bytes were
+                    taken these; the input */
 
 /* One call of run. */
 typedef struct Run {
@@ -46,7 +47,8 @@ static TL_GIL Exchange *check_exchange(lua_State *L) {
 static TL_GIL void find_files(lua_State *L, tl_file *file[3]) {
   for (int i = 0; i < 3; i++) {
     file[i] = NULL;
-    if (lua_getiuservalue(L, 1, i + 1) != LUA_TNIL) file[i] = tl_file_of(L, -1);
+    if (lua_getiuservalue(L, 1, i + 1) == LUA_TUSERDATA)
+      file[i] = tl_file_of(L, -1);
     if (file[i] && file[i]->stream.closef == NULL) file[i] = NULL;
     lua_pop(L, 1);
   }
@@ -218,28 +220,35 @@ static TL_GIL int exchange_run(lua_State *L) {
   return 1;
 }
 
+/* Pushes what has been read so far of the open pipe. */
+static TL_GIL void push_read(lua_State *L, const tl_file *file, bool theirs) {
+  const tl_bytes *in = &file->in;
+  size_t at = theirs ? in->n : file->in_at;
+  lua_pushlstring(L, in->n > at ? in->p + at : "", in->n - at);
+}
+
 /* exchange:output([take]): what has been read so far of stdout and stderr, nil
- * for what is no open pipe; with 'take' it is forgotten here, but what another
- * thread is reading from is that one's. */
+ * for what is no open pipe. With 'take' it is the exchange's from now on, which
+ * returns it ever again, and what another thread is reading from is that one's.
+ */
 static TL_GIL int exchange_output(lua_State *L) {
   check_exchange(L);
-  bool take = lua_toboolean(L, 2);
+  bool take = lua_toboolean(L, 2), theirs[3];
   tl_file *file[3];
   lua_settop(L, 1);
   find_files(L, file);
   for (int i = 1; i < 3; i++) {
-    if (!file[i]) {
-      lua_pushnil(L);
-      continue;
-    }
-    bool theirs = take && tl_file_busy(file[i]);
-    const tl_bytes *in = &file[i]->in;
-    size_t at = theirs ? in->n : file[i]->in_at;
-    lua_pushlstring(L, in->n > at ? in->p + at : "", in->n - at);
-    if (theirs) file[i] = NULL;
+    theirs[i] = file[i] && take && tl_file_busy(file[i]);
+    if (file[i])
+      push_read(L, file[i], theirs[i]);
+    else if (lua_getiuservalue(L, 1, i + 1) == LUA_TUSERDATA)
+      lua_pushnil(L), lua_replace(L, -2);
   }
   for (int i = 1; i < 3 && take; i++) {
     if (!file[i]) continue;
+    lua_pushvalue(L, 1 + i);
+    lua_setiuservalue(L, 1, i + 1);
+    if (theirs[i]) continue;
     tl_bytes_free(L, &file[i]->in);
     file[i]->in_at = 0;
   }

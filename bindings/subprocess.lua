@@ -152,7 +152,6 @@ local function create(args)
     _handle = core.Handle(),
     _exchange = false,
     _interrupted = false,
-    _talked = false,
   }, meta)
 end
 
@@ -209,7 +208,6 @@ end
 
 --- Begins to communicate, or goes on. Returns why it cannot.
 local function begin(process, input)
-  if process._talked then return "communicate has returned all before" end
   if process._exchange then return input and "communicate has its input already" end
   if input and not process.stdin then return "input: stdin is not a pipe" end
   process._exchange = core.Exchange(process.stdin, process.stdout, process.stderr, input)
@@ -223,7 +221,6 @@ local function communicate(process, timeout)
   end
   if not ended then error(expired(process.args, timeout, process._exchange:output()), 0) end
   local out, err = process._exchange:output(true)
-  process._talked = out ~= nil or err ~= nil
   close_pipes(process)
   return out, err
 end

@@ -9,6 +9,7 @@ local blocked = require("support.blocked")
 local bunch = require("support.bunch")
 local eventually = require("support.eventually")
 local raised = require("support.raised")
+local struck = require("support.struck")
 
 local PIPE, DEVNULL = subprocess.PIPE, subprocess.DEVNULL
 local LONG = 60 -- seconds
@@ -183,14 +184,6 @@ function TestCommunicate.testOutputSoFarCanBeRead()
   process:kill()
 end
 
-function TestCommunicate.testAllHasBeenReturnedOnce()
-  local process = start("echo x")
-  lu.assertEquals(process:communicate(), "x\n")
-  lu.assertErrorMsgContains("returned all", process.communicate, process)
-  lu.assertEquals(io.type(process.stdout), "closed file")
-  lu.assertEquals(io.type(process.stdin), "closed file")
-end
-
 function TestCommunicate.testAFileThatTheScriptHasClosed()
   local process = start("cat; exit 2", { stderr = PIPE })
   process.stdin:write("lost")
@@ -278,6 +271,26 @@ function TestCommunicate.testOthersRun()
   process:communicate(nil, LONG)
   os.remove(name)
   lu.assertEquals(worker:result(LONG), 500000500000)
+end
+
+function TestCommunicate.testItReturnsTheSameAgain()
+  local process = start("cat; echo problem >&2", { stderr = PIPE })
+  lu.assertEquals({ process:communicate("text") }, { "text", "problem\n" })
+  lu.assertEquals({ process:communicate() }, { "text", "problem\n" })
+  lu.assertStrContains(raised(process.communicate, process, "more"), "has its input already")
+  lu.assertEquals(io.type(process.stdout), "closed file")
+  lu.assertEquals(io.type(process.stdin), "closed file")
+end
+
+function TestCommunicate.testWhoIsStruckAnywhereLosesNothing()
+  local n, more, where = 0
+  repeat
+    n = n + 1
+    local process <close> = start("echo text", { stdin = DEVNULL })
+    process:wait()
+    more, where = struck("tidelock/subprocess", n, "cancel", function() process:communicate() end)
+    lu.assertEquals(process:communicate(), "text\n", where)
+  until not more
 end
 
 function TestCommunicate.testManyAtOnce()

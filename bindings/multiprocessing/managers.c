@@ -272,12 +272,10 @@ static TL_GIL int managers_release(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"exchange", managers_exchange},
-                                     {"release", managers_release},
-                                     {"retain", managers_retain},
-                                     {"scopes", managers_scopes},
-                                     {"wait", managers_wait},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"exchange", managers_exchange}, {"release", managers_release},
+    {"retain", managers_retain},     {"scopes", managers_scopes},
+    {"wait", managers_wait},         {NULL, NULL}};
 
 TL_GIL int luaopen_tl_managers(lua_State *L) {
   luaL_newlib(L, functions);

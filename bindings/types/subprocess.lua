@@ -137,7 +137,7 @@ function subprocess.Popen(args, options) end
 --- `communicate{input = s, timeout = n}`. What the child does not read of the
 --- input is no error. Gives up the GIL. Raises TimeoutExpired; it may be called
 --- again then, without input, and nothing is lost; likewise after a cancel or
---- Ctrl-C.
+--- Ctrl-C. When all has been read it returns the same again.
 ---@async
 ---@param input? string|{input: string?, timeout: number?}
 ---@param timeout? number seconds
