@@ -13,6 +13,11 @@
  * of an "n = n + 1". Without debug information there are no lines, but jumps
  * and calls all the same.
  *
+ * Of lines it is not exact either. The VM looks for hooks also after what its
+ * fast paths leave to a function (an absent key, a new one, a metamethod, a
+ * step of the collector), and it has not noted which line it is on while there
+ * was none: then it takes the middle of a line for its beginning.
+ *
  * A request can be lost between two instructions of the VM's hook code, so
  * gil.c repeats it, and each change of the innermost state carries it along
  * (tl_preempt_moved). At most one state per thread is armed, and
