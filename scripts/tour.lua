@@ -1,5 +1,5 @@
 -- The tour: what is said of threads, processes and the GIL, measured on this
--- machine in about 25 seconds. Every figure below comes from this run.
+-- machine in about 20 seconds. Every figure below comes from this run.
 local gil = require "gil"
 local mp = require "multiprocessing"
 local queue = require "queue"
