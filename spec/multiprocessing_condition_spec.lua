@@ -9,6 +9,7 @@ local blocked = require("support.blocked")
 local children = require("support.children")
 local leave = require("support.leave")
 local shared_suite = require("support.shared_suite")
+local stopped = require("support.stopped")
 
 local LIMIT = 30 -- seconds
 
@@ -70,7 +71,7 @@ end
 function TestCondition.testANotificationOfTheDyingPassesOn()
   local cond = mp.Condition()
   local dying, second = waiter_of(cond), waiter_of(cond)
-  os.execute("kill -STOP " .. dying.pid)
+  stopped(dying.pid)
   cond:with(function() cond:notify() end)
   local late = waiter_of(cond, 0.5)
   dying:kill()

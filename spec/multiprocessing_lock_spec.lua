@@ -11,6 +11,7 @@ local eventually = require("support.eventually")
 local killed = require("support.killed")
 local leave = require("support.leave")
 local shared_suite = require("support.shared_suite")
+local stopped = require("support.stopped")
 
 local LIMIT = 30 -- seconds
 
@@ -331,7 +332,7 @@ function TestLock.testAStoppedWaiterKeepsNobodyOut()
     waiter:join(LIMIT)
   end):start()
   lu.assertTrue(ready:wait(LIMIT))
-  os.execute("kill -STOP " .. process.pid)
+  stopped(process.pid)
   lock:release()
   for _ = 1, 100 do
     lu.assertTrue(lock:acquire(true, LIMIT))

@@ -17,6 +17,7 @@ local bunch = require("support.bunch")
 local children = require("support.children")
 local eventually = require("support.eventually")
 local raised = require("support.raised")
+local stopped = require("support.stopped")
 
 local LIMIT = 60 -- seconds, for what should take a moment
 
@@ -94,7 +95,7 @@ end
 --- Cancels a thread in f() whose call the server answers only then.
 local function cancel_before_the_answer(f)
   local server = mp.active_children()[1]
-  os.execute("kill -STOP " .. server.pid)
+  stopped(server.pid)
   local result, thread = aside(f)
   blocked("read", thread)
   thread:cancel()

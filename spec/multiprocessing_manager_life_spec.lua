@@ -11,6 +11,7 @@ local blocked = require("support.blocked")
 local children = require("support.children")
 local eventually = require("support.eventually")
 local program = require("support.program")
+local stopped = require("support.stopped")
 
 local LIMIT = 60 -- seconds, for what should take a moment
 
@@ -198,7 +199,7 @@ end
 function TestLife:testAShutdownThatIsCancelledCanBeRepeated()
   local m = managers.SyncManager { shutdown_timeout = 10 * LIMIT }:start()
   local server = only_server()
-  os.execute("kill -STOP " .. server.pid)
+  stopped(server.pid)
   local result, thread = aside(m.shutdown, m)
   eventually(function() return tostring(m):find("shut down") end)
   thread:cancel()
@@ -238,7 +239,7 @@ end
 function TestLife:testAServerThatDoesNotEndIsKilled()
   local m = managers.SyncManager { shutdown_timeout = 0.05 }:start()
   local server = only_server()
-  os.execute("kill -STOP " .. server.pid)
+  stopped(server.pid)
   m:shutdown()
   lu.assertEquals(server.exitcode, -9)
   lu.assertFalse(exists(m.address))
