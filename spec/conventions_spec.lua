@@ -288,12 +288,8 @@ local END_OF_EACH = [[
       io.write("went on ")
     end }:start()
   end
-  repeat
-    time.sleep(0.001)
-    local report = {}
-    threading.dump { write = function(_, text) table.insert(report, text) end }
-    local _, blocked = table.concat(report):gsub(": blocked [io]n ", "")
-  until blocked == threading.active_count() - 1
+  package.path = package.path .. ";spec/?.lua"
+  require("support.blocked").all()
   print(child.pid, #waits, time.monotonic())]]
 
 --- The end of the interpreter ends what daemons wait for; their variables are

@@ -255,35 +255,32 @@ function TestSend:testHandlesThatNobodyTakes()
   lu.assertTrue(far:poll(LIMIT)) -- the last copy is gone
 end
 
---- What could not be sent is let go at once, not when the garbage is collected.
-function TestSend:testHandlesOfAFailedSend()
+--- Sends a message that is refused, with the only other end of a pipe in it, which is
+--- let go at once, not when the garbage is collected. Returns the problem.
+local function refused_with_an_end(conn, ...)
   local receiver <close>, sender = mp.Pipe(false)
-  local a <close>, b = mp.Pipe()
-  b:close()
   collectgarbage("stop")
-  local ok, problem = pcall(a.send, a, { sender })
+  local ok, problem = pcall(conn.send, conn, { sender, ... })
   sender:close()
   local ended = receiver:poll(0)
   collectgarbage("restart")
   lu.assertFalse(ok)
-  lu.assertEquals(problem.code, "EPIPE")
   lu.assertTrue(ended)
   lu.assertErrorMsgContains("ended", receiver.recv, receiver)
+  return problem
 end
 
---- Nor does what goes along with a value that cannot travel stay open.
+function TestSend:testHandlesOfAFailedSend()
+  local a <close>, b = mp.Pipe()
+  b:close()
+  lu.assertEquals(refused_with_an_end(a).code, "EPIPE")
+end
+
 function TestSend:testHandlesBesideWhatCannotTravel()
-  local receiver <close>, sender = mp.Pipe(false)
   local a, b <close> = mp.Pipe()
   local _ <close> = a
-  collectgarbage("stop")
-  local ok, problem = pcall(a.send, a, { sender, coroutine.create(print) })
-  sender:close()
-  local ended = receiver:poll(0)
-  collectgarbage("restart")
-  lu.assertFalse(ok)
+  local problem = refused_with_an_end(a, coroutine.create(print))
   lu.assertStrContains(problem.message, "a thread at value[2]")
-  lu.assertTrue(ended)
   lu.assertFalse(b:poll())
 end
 

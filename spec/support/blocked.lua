@@ -25,6 +25,14 @@ function blocked.is(what, thread)
   return report():find(("ident=%d[^\n]*: blocked [io]n %s "):format(thread.ident, what)) ~= nil
 end
 
+--- Waits until all threads but this one are blocked on whatever.
+function blocked.all()
+  repeat
+    time.sleep(0.0005)
+    local _, n = report():gsub(": blocked [io]n ", "")
+  until n == threading.active_count() - 1
+end
+
 --- Waits until each of the threads is.
 ---@param what string
 ---@param ... any threads
